@@ -1,0 +1,112 @@
+"""Every exception that a user can meet. Each class says in its docstring what to do about it.
+
+A message says what happened, where, why, and what to write instead. It never contains a share, a key or an input value.
+"""
+
+from __future__ import annotations
+
+
+class MPCError(Exception):
+    """Base of all errors of this package. `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class SecretBranchError(MPCError):
+    """The truth of a secret was asked for (`if x > 0:`, `while`, `and`, `bool(x)`).
+
+    Write `mpc.where(condition, a, b)`, or reveal the condition first if everyone may know it.
+    """
+
+
+class SecretValueError(MPCError):
+    """A secret was used where a plain value is needed (`np.asarray(x)`, `float(x)`, pickle, an index, a format string).
+
+    Compute on the secret with `mpc` functions, or call `.reveal()` if everyone may know the value.
+    """
+
+
+class TypeMismatch(MPCError, TypeError):
+    """Operands whose dtypes cannot be combined. Convert one of them with `.astype(...)`."""
+
+
+class ShapeMismatch(MPCError, ValueError):
+    """Operands whose shapes do not fit (NumPy's broadcasting rules apply). Reshape one of them."""
+
+
+class RangeError(MPCError, ValueError):
+    """A value does not fit its dtype. Scale the data, or choose fewer fraction bits (`mpc.fixed64(12)`)."""
+
+
+class InputError(MPCError, ValueError):
+    """Input data that cannot be used: wrong owner, wrong shape, not a number. Nothing was sent."""
+
+
+class SessionError(MPCError):
+    """The session is closed, or arrays of two sessions were mixed. Start a new one, or stay within one `with` block."""
+
+
+class Insecure(MPCError):
+    """Something that protects nothing was asked for where it must not be used. Choose a protocol with `mpc protocols`."""
+
+    exit_code = 5
+
+
+class UsageError(MPCError):
+    """A wrong argument on the command line or of a constructor. The message lists what is possible."""
+
+    exit_code = 2
+
+
+class PeerLost(MPCError):
+    """A party stopped answering (crash, pause, network). Nothing was revealed.
+
+    Start it again on every party with the same program; the randomness of this session is discarded.
+    """
+
+    exit_code = 3
+
+    def __init__(self, party: int, reason: str, round: int | None = None, where: str = "") -> None:
+        super().__init__(party, reason, round, where)
+        self.party, self.reason, self.round, self.where = party, reason, round, where
+
+    def __str__(self) -> str:
+        return (
+            f"party {self.party} {self.reason}{_place(self.round, self.where)}. Nothing was revealed.\n"
+            "    Start it again on every party with the same program; this session's randomness has been discarded."
+        )
+
+
+class Timeout(PeerLost):
+    """A party is alive but makes no progress within the deadline (`mpc.local(..., deadline=seconds)`)."""
+
+
+class ProtocolError(MPCError):
+    """A message that the program does not allow: wrong session, sequence, round, shape or size. The session is over.
+
+    Either a peer runs another version, or someone interferes with the connection.
+    """
+
+    exit_code = 4
+
+    def __init__(self, party: int, reason: str, round: int | None = None, where: str = "") -> None:
+        super().__init__(party, reason, round, where)
+        self.party, self.reason, self.round, self.where = party, reason, round, where
+
+    def __str__(self) -> str:
+        return f"bad message from party {self.party}: {self.reason}{_place(self.round, self.where)}. The session is over."
+
+
+class ProgramMismatch(MPCError):
+    """The parties do not run the same program with the same parameters. Nothing was sent.
+
+    The message names the first difference. Give every party the same file and the same version of this package.
+    """
+
+    exit_code = 5
+
+
+def _place(round: int | None, where: str) -> str:
+    """` in round 118 (relu, model.py:12)`, as far as it is known."""
+    inside = f" ({where})" if where else ""
+    return f" in round {round}{inside}" if round is not None else inside

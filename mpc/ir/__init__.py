@@ -1,0 +1,1 @@
+"""Programs: types, operations, tracing. Knows nothing of protocols or networks."""

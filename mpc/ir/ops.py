@@ -1,0 +1,215 @@
+"""The operations a program is made of: one row each, with its type rule.
+
+An operation that is not in this table is *derived*: its equation carries a body of smaller operations, and that is its
+meaning. A protocol that defines a method of the operation's name runs the method, any other runs the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeMismatch, TypeMismatch
+from ..ring.bilinear import MATMUL, MUL, Bilinear, Conv2d
+from .types import BOOL, INT64, DType, Type
+
+Params = dict[str, Any]
+ROUNDINGS = ("dither", "floor", "nearest")
+
+
+@dataclass(frozen=True)
+class Op:
+    """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks."""
+
+    rule: Callable[[Sequence[Type], Params], Type]
+    local: bool = False
+    elementwise: bool = False
+
+
+def bilinear_map(op: str, params: Params) -> Bilinear:
+    """The ring's map for `mul`, `matmul` or `conv2d`."""
+    if op == "conv2d":
+        stride, padding, dilation = (tuple(params[k]) for k in ("stride", "padding", "dilation"))
+        return Conv2d(stride, padding, dilation, params["groups"])
+    return {"mul": MUL, "matmul": MATMUL}[op]
+
+
+def _secret(types: Sequence[Type]) -> bool:
+    return any(t.secret for t in types)
+
+
+def _same_dtype(types: Sequence[Type]) -> DType:
+    if len({t.dtype for t in types}) != 1:
+        raise TypeMismatch(f"operands have different dtypes: {', '.join(str(t.dtype) for t in types)}")
+    return types[0].dtype
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeMismatch(f"shapes {' and '.join(map(str, shapes))} do not broadcast") from None
+
+
+def _linear(types: Sequence[Type], params: Params) -> Type:
+    return Type(_broadcast([t.shape for t in types]), _same_dtype(types), _secret(types))
+
+
+def _unary(types: Sequence[Type], params: Params) -> Type:
+    return types[0]
+
+
+def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
+    def rule(types: Sequence[Type], params: Params) -> Type:
+        x, y = types
+        if x.dtype.is_bool or y.dtype.is_bool:
+            raise TypeMismatch(f"{op} of bool: use & or convert with .astype(mpc.int64)")
+        try:
+            shape = bilinear_map(op, params).shape(x.shape, y.shape)
+        except ValueError as error:
+            raise ShapeMismatch(str(error)) from None
+        fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
+        dtype = INT64 if x.dtype.kind == y.dtype.kind == "int" and not params["bits"] else DType("fixed", fraction)
+        return Type(shape, dtype, _secret(types))
+
+    return rule
+
+
+def _trunc(types: Sequence[Type], params: Params) -> Type:
+    (x,) = types
+    if params["rounding"] not in ROUNDINGS:
+        raise TypeMismatch(f"rounding {params['rounding']!r} is none of {', '.join(ROUNDINGS)}")
+    if x.dtype.kind == "int":
+        return x
+    return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"]))
+
+
+def _sum(types: Sequence[Type], params: Params) -> Type:
+    (x,) = types
+    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in params["axis"]))
+
+
+def _reshape(types: Sequence[Type], params: Params) -> Type:
+    shape = tuple(params["shape"])
+    if prod(shape) != types[0].size:
+        raise ShapeMismatch(f"cannot reshape {types[0].shape} to {shape}")
+    return types[0].with_shape(shape)
+
+
+def _transpose(types: Sequence[Type], params: Params) -> Type:
+    return types[0].with_shape(tuple(types[0].shape[i] for i in params["axes"]))
+
+
+def _expand(types: Sequence[Type], params: Params) -> Type:
+    shape = tuple(params["shape"])
+    if _broadcast([types[0].shape, shape]) != shape:
+        raise ShapeMismatch(f"cannot broadcast {types[0].shape} to {shape}")
+    return types[0].with_shape(shape)
+
+
+def index_key(key: Sequence[Any]) -> tuple[Any, ...]:
+    """A NumPy key from its stored form: int, None, "...", [start, stop, step] or {"array": nested list}."""
+    forms: list[Any] = []
+    for item in key:
+        if isinstance(item, (list, tuple)):
+            forms.append(slice(*item))
+        elif isinstance(item, dict):
+            forms.append(np.asarray(item["array"], np.int64))
+        else:
+            forms.append(Ellipsis if item == "..." else item)
+    return tuple(forms)
+
+
+def _index(types: Sequence[Type], params: Params) -> Type:
+    x = np.broadcast_to(np.zeros((), np.uint8), types[0].shape)
+    return types[0].with_shape(x[index_key(params["key"])].shape)
+
+
+def _take(types: Sequence[Type], params: Params) -> Type:
+    x, start = types
+    if start.secret or start.shape:
+        raise TypeMismatch("a secret cannot choose a position; use mpc.where over the candidates")
+    return x.with_shape((params["length"], *x.shape[1:]))
+
+
+def _concatenate(types: Sequence[Type], params: Params) -> Type:
+    axis, shape = params["axis"], list(types[0].shape)
+    for t in types[1:]:
+        if len(t.shape) != len(shape) or any(a != b for i, (a, b) in enumerate(zip(t.shape, shape, strict=True)) if i != axis):
+            raise ShapeMismatch(f"cannot concatenate {' and '.join(str(t.shape) for t in types)} on axis {axis}")
+    shape[axis] = sum(t.shape[axis] for t in types)
+    return Type(tuple(shape), _same_dtype(types), _secret(types))
+
+
+def _test(types: Sequence[Type], params: Params) -> Type:
+    if types[0].dtype.is_bool:
+        raise TypeMismatch("a comparison takes numbers; for bool use & | ^ ~")
+    return types[0].with_dtype(BOOL)
+
+
+def _bits(types: Sequence[Type], params: Params) -> Type:
+    if not all(t.dtype.is_bool for t in types):
+        raise TypeMismatch("& | ^ ~ take bool operands; compare numbers first")
+    return _linear(types, params)
+
+
+def _b2a(types: Sequence[Type], params: Params) -> Type:
+    return types[0].with_dtype(INT64)
+
+
+def _retype(types: Sequence[Type], params: Params) -> Type:
+    return types[0].with_dtype(DType(*params["dtype"]))
+
+
+def _select(types: Sequence[Type], params: Params) -> Type:
+    b, x, y = types
+    if not b.dtype.is_bool:
+        raise TypeMismatch(f"the condition of where must be bool, not {b.dtype}")
+    if not b.shape == x.shape == y.shape:
+        raise ShapeMismatch(f"where of shapes {b.shape}, {x.shape}, {y.shape}")
+    return Type(x.shape, _same_dtype([x, y]), True)
+
+
+def _input(types: Sequence[Type], params: Params) -> Type:
+    return Type(tuple(params["shape"]), DType(*params["dtype"]), True)
+
+
+def _reveal(types: Sequence[Type], params: Params) -> Type:
+    return Type(types[0].shape, types[0].dtype, False)
+
+
+OPS: dict[str, Op] = {
+    "input": Op(_input),
+    "reveal": Op(_reveal),
+    # linear, local
+    "add": Op(_linear, local=True),
+    "sub": Op(_linear, local=True),
+    "neg": Op(_unary, local=True),
+    "sum": Op(_sum, local=True),
+    "reshape": Op(_reshape, local=True),
+    "transpose": Op(_transpose, local=True),
+    "broadcast": Op(_expand, local=True),
+    "index": Op(_index, local=True),
+    "take": Op(_take, local=True),
+    "concatenate": Op(_concatenate, local=True),
+    "retype": Op(_retype, local=True),
+    # bilinear, with the truncation that follows
+    "mul": Op(_bilinear("mul"), elementwise=True),
+    "matmul": Op(_bilinear("matmul")),
+    "conv2d": Op(_bilinear("conv2d")),
+    "trunc": Op(_trunc, elementwise=True),
+    # bits
+    "ltz": Op(_test, elementwise=True),
+    "eqz": Op(_test, elementwise=True),
+    "xor": Op(_bits, local=True),
+    "and_": Op(_bits, elementwise=True),
+    "b2a": Op(_b2a, elementwise=True),
+    "select": Op(_select, elementwise=True),
+}
+
+# Derived operations that a protocol may define as an elementwise gate of its own.
+ELEMENTWISE_GATES = frozenset({"relu", "spline"})

@@ -1,0 +1,231 @@
+"""A program: equations in order, over numbered values. It has a text form, a binary form, a verifier and a digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from ..errors import ProgramMismatch
+from .ops import OPS
+from .types import DType, Type
+
+
+class Where(NamedTuple):
+    """The user's source line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Eqn:
+    """outs = op(ins): values are numbers, see `Program`. `body`: the meaning of a derived operation, or what is repeated."""
+
+    op: str
+    ins: tuple[int, ...]
+    params: dict[str, Any]
+    types: tuple[Type, ...]
+    body: Program | None = None
+    where: Where = Where("", 0)
+
+    @property
+    def span(self) -> int:
+        """Addresses of randomness this equation reserves: its own, and those of its body (times its repetitions)."""
+        inner = self.body.span if self.body else 0
+        return 1 + inner * int(self.params.get("times", 1))
+
+
+@dataclass(frozen=True)
+class Program:
+    """Values 0.. are the parameters, then the constants (public), then every equation's results in order."""
+
+    params: tuple[Type, ...]
+    consts: tuple[tuple[Type, np.ndarray], ...]
+    eqns: tuple[Eqn, ...]
+    outs: tuple[int, ...]
+    names: tuple[str, ...] = field(default=())  # of the outputs, for messages
+
+    @cached_property
+    def span(self) -> int:
+        return sum(e.span for e in self.eqns)
+
+    @cached_property
+    def types(self) -> tuple[Type, ...]:
+        """The type of every value."""
+        return (*self.params, *(t for t, _ in self.consts), *(t for e in self.eqns for t in e.types))
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return Schedule(self)
+
+    def walk(self) -> Iterator[Eqn]:
+        """Every equation, bodies included, each body as often as it is written (not as often as it runs)."""
+        for e in self.eqns:
+            yield e
+            if e.body:
+                yield from e.body.walk()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines("", where=True))
+
+    def _lines(self, indent: str, where: bool) -> Iterator[str]:
+        yield indent + "program(" + ", ".join(f"%{i}: {t}" for i, t in enumerate(self.params)) + ")"
+        n = len(self.params)
+        for i, (t, c) in enumerate(self.consts, n):
+            digest = hashlib.blake2b(c.tobytes(), digest_size=16).hexdigest()
+            yield f"{indent}  %{i}: {t} = constant {digest}"
+        n += len(self.consts)
+        for e in self.eqns:
+            outs = ", ".join(f"%{i}: {t}" for i, t in enumerate(e.types, n))
+            n += len(e.types)
+            params = "".join(f" {k}={v}" for k, v in sorted(e.params.items()))
+            comment = f"    # {e.where}" if where and e.where.line else ""
+            yield f"{indent}  {outs} = {e.op}({', '.join(f'%{v}' for v in e.ins)}){params}{comment}"
+            if e.body:
+                yield from e.body._lines(indent + "    ", where)
+        yield indent + "  return " + ", ".join(f"%{v}" for v in self.outs)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes over the text without source lines: equal iff the parties would compute the same."""
+        return hashlib.blake2b(
+            "\n".join(self._lines("", where=False)).encode(), digest_size=32, person=b"mpc program v1"
+        ).digest()
+
+    def verify(self) -> None:
+        """Recomputes every type; raises ProgramMismatch for a program that no tracer would write."""
+        types: list[Type] = [*self.params, *(t for t, _ in self.consts)]
+        for e in self.eqns:
+            if any(not 0 <= v < len(types) for v in e.ins):
+                raise ProgramMismatch(f"{e.op} at {e.where} uses a value that is not defined before it")
+            ins = [types[v] for v in e.ins]
+            if e.body:
+                e.body.verify()
+                if e.body.params != tuple(ins):
+                    raise ProgramMismatch(f"{e.op} at {e.where}: its body takes other types than it is given")
+                expected = tuple(e.body.types[v] for v in e.body.outs)
+            elif e.op in OPS:
+                expected = (OPS[e.op].rule(ins, e.params),)
+            else:
+                raise ProgramMismatch(f"{e.op} at {e.where} is no operation of this version and has no body")
+            if e.types != expected[: len(e.types)] or len(e.types) > len(expected):
+                raise ProgramMismatch(f"{e.op} at {e.where} claims type {e.types}, but gives {expected}")
+            types.extend(e.types)
+        if any(not 0 <= v < len(types) for v in self.outs):
+            raise ProgramMismatch("the program returns a value that it does not define")
+
+    def pack(self) -> bytes:
+        """Binary form. A body that occurs several times is stored once."""
+        bodies: dict[int, tuple[int, Program]] = {}
+        table: list[Any] = []
+
+        def plain(p: Program) -> list[Any]:
+            return [
+                [_plain_type(t) for t in p.params],
+                [[_plain_type(t), c.dtype.str, list(c.shape), np.ascontiguousarray(c).tobytes()] for t, c in p.consts],
+                [[e.op, e.ins, e.params, [_plain_type(t) for t in e.types], number(e.body), e.where] for e in p.eqns],
+                p.outs,
+                p.names,
+            ]
+
+        def number(body: Program | None) -> int | None:
+            if body is None:
+                return None
+            if id(body) not in bodies:
+                text = plain(body)
+                bodies[id(body)] = (len(table), body)
+                table.append(text)
+            return bodies[id(body)][0]
+
+        main = plain(self)
+        return msgspec.msgpack.encode([table, main])
+
+    @staticmethod
+    def unpack(data: bytes) -> Program:
+        """The program of `pack`. Only numbers, strings and arrays are read: nothing is executed. Verified."""
+        table, main = msgspec.msgpack.decode(data)
+        programs: list[Program] = []
+
+        def build(plain: list[Any]) -> Program:
+            params, consts, eqns, outs, names = plain
+            return Program(
+                tuple(map(_type, params)),
+                tuple((_type(t), np.frombuffer(raw, dtype).reshape(shape)) for t, dtype, shape, raw in consts),
+                tuple(
+                    Eqn(
+                        op,
+                        tuple(ins),
+                        ps,
+                        tuple(map(_type, ts)),
+                        None if body is None else programs[body],
+                        Where(*where),
+                    )
+                    for op, ins, ps, ts, body, where in eqns
+                ),
+                tuple(outs),
+                tuple(names),
+            )
+
+        for text in table:
+            programs.append(build(text))
+        program = build(main)
+        program.verify()
+        return program
+
+
+class Schedule:
+    """What an interpreter looks up: computed once per program."""
+
+    def __init__(self, program: Program) -> None:
+        first = len(program.params) + len(program.consts)
+        self.first_out: list[int] = []  # number of each equation's first result
+        self.offset: list[int] = []  # of its randomness addresses
+        self.missing: list[int] = []  # operands that other equations produce
+        self.consumers: dict[int, list[int]] = {}  # value -> equations that wait for it
+        self.uses: dict[int, int] = {}  # value -> number of readers
+        value, node = first, 0
+        for i, e in enumerate(program.eqns):
+            self.first_out.append(value)
+            self.offset.append(node)
+            value, node = value + len(e.types), node + e.span
+            waits = [v for v in set(e.ins) if v >= first]
+            self.missing.append(len(waits))
+            for v in waits:
+                self.consumers.setdefault(v, []).append(i)
+            for v in e.ins:
+                self.uses[v] = self.uses.get(v, 0) + 1
+        for v in program.outs:
+            self.uses[v] = self.uses.get(v, 0) + 1
+
+
+def first_difference(mine: Program, theirs: Program, me: str = "here", them: str = "there") -> str:
+    """In words: the first equation in which two programs differ."""
+    for i, (a, b) in enumerate(zip(mine.eqns, theirs.eqns, strict=False)):
+        if a.op != b.op:
+            return f"equation {i}: `{a.op}` ({a.where}) {me}, `{b.op}` ({b.where}) {them}"
+        if (a.ins, a.params, a.types) != (b.ins, b.params, b.types):
+            forms = [f"{', '.join(map(str, e.types))} {e.params}" for e in (a, b)]
+            return f"equation {i}, `{a.op}` ({a.where}): {forms[0]} {me}, {forms[1]} {them}"
+        if a.body and b.body and a.body.digest != b.body.digest:
+            return f"equation {i}, `{a.op}` ({a.where}), inside: " + first_difference(a.body, b.body, me, them)
+    if len(mine.eqns) != len(theirs.eqns):
+        return f"{len(mine.eqns)} equations {me}, {len(theirs.eqns)} {them}"
+    return "parameters, constants or outputs differ"
+
+
+def _plain_type(t: Type) -> list[Any]:
+    return [t.shape, t.dtype.kind, t.dtype.fraction, t.secret]
+
+
+def _type(plain: list[Any]) -> Type:
+    shape, kind, fraction, secret = plain
+    return Type(tuple(shape), DType(kind, fraction), secret)

@@ -1,0 +1,1 @@
+"""The language: secret arrays that behave like NumPy's, functions, loops, programs."""

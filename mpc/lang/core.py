@@ -1,0 +1,458 @@
+"""Arithmetic, comparison, rearranging: what NumPy calls them, in the program's operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor, log2, prod
+from typing import Any
+
+import numpy as np
+
+from ..errors import SecretValueError, ShapeMismatch, TypeMismatch
+from ..ir.trace import user_line
+from ..ir.types import BOOL, INT64, DType
+from ..ring.fixed import encode, exact_fraction_bits
+from .array import Array, Axis, Scope, bind, constant, implements, scope_of
+
+MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
+
+
+# ---- public operands ----
+def _plain(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeMismatch(f"a public operand must be numbers or bool, not {array.dtype} (at {user_line()})")
+    return array
+
+
+def _words(array: np.ndarray, fraction: int) -> np.ndarray:
+    if array.dtype.kind in "biu" and not fraction:
+        return np.asarray(array, np.int64).view("<u8")
+    return encode(array, fraction)
+
+
+def _is_integral(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biu" or bool((np.isfinite(array) & (array == np.rint(array)) & (np.abs(array) < 2.0**62)).all())
+
+
+def as_array(value: Any, like: DType, scope: Scope) -> Array:
+    """value as an operand of dtype `like`: an Array stays, plain numbers are encoded."""
+    if isinstance(value, Array):
+        return value
+    array = _plain(value)
+    if like.is_bool:
+        if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+            raise TypeMismatch(f"a bool operand must be True or False (at {user_line()})")
+        return constant(array.astype(np.uint8), like, scope)
+    if like == INT64 and not _is_integral(array):
+        raise TypeMismatch(f"fractional constants do not fit int64; convert with .astype(mpc.fixed64()) (at {user_line()})")
+    return constant(_words(array, like.fraction), like, scope)
+
+
+def _factor(value: Any, x: Array) -> tuple[Array, int]:
+    """A public factor for x, at the scale that suits its size: (array, bits to truncate after the product).
+
+    Small factors get more fraction bits (1/5000 at 16 bits would be wrong by 0.8 %), integers none.
+    """
+    array, scope = _plain(value), scope_of(x)
+    if _is_integral(array):
+        return constant(_words(array, 0), INT64, scope), 0
+    size = float(np.max(np.abs(array), initial=0))
+    wanted = (x.dtype.fraction or scope.settings.dtype.fraction) + max(0, -floor(log2(size)) if size else 0)
+    fraction = exact_fraction_bits(array, min(wanted, MOST_FRACTION))
+    if x.dtype == INT64:  # the product takes the factor's scale
+        fraction = max(fraction, scope.settings.dtype.fraction)
+        return constant(encode(array, fraction), DType("fixed", fraction), scope), 0
+    return constant(encode(array, fraction), DType("fixed", fraction) if fraction else INT64, scope), fraction
+
+
+def _numbers(x: Array) -> Array:
+    """bool as int64."""
+    return bind("b2a", x) if x.dtype.is_bool else x
+
+
+def _align(x: Any, y: Any) -> tuple[Array, Array]:
+    """Both operands as arrays of one numeric dtype."""
+    scope = scope_of(x, y)
+    if not isinstance(x, Array) or not isinstance(y, Array):
+        secret, other = (x, y) if isinstance(x, Array) else (y, x)
+        secret = _numbers(secret)
+        plain = _plain(other)
+        if secret.dtype == INT64 and not _is_integral(plain):
+            secret = astype(secret, scope.settings.dtype)
+        other = as_array(plain, secret.dtype, scope)
+        return (secret, other) if isinstance(x, Array) else (other, secret)
+    x, y = _numbers(x), _numbers(y)
+    if x.dtype.fraction < y.dtype.fraction:
+        x = astype(x, y.dtype)
+    elif y.dtype.fraction < x.dtype.fraction:
+        y = astype(y, x.dtype)
+    return x, y
+
+
+def _same_shape(*xs: Array) -> list[Array]:
+    try:
+        shape = np.broadcast_shapes(*(x.shape for x in xs))
+    except ValueError:
+        raise ShapeMismatch(f"shapes {' and '.join(str(x.shape) for x in xs)} do not broadcast (at {user_line()})") from None
+    return [broadcast_to(x, shape) for x in xs]
+
+
+# ---- arithmetic ----
+@implements("add")
+def add(x: Any, y: Any) -> Array:
+    """x + y, with broadcasting."""
+    return bind("add", *_align(x, y))  # type: ignore[no-any-return]
+
+
+@implements("subtract")
+def subtract(x: Any, y: Any) -> Array:
+    """x - y, with broadcasting."""
+    return bind("sub", *_align(x, y))  # type: ignore[no-any-return]
+
+
+@implements("negative")
+def negative(x: Array) -> Array:
+    """-x."""
+    return bind("neg", _numbers(x))  # type: ignore[no-any-return]
+
+
+@implements("positive")
+def positive(x: Array) -> Array:
+    """x."""
+    return x
+
+
+def _product(op: str, x: Any, y: Any, **params: Any) -> Array:
+    scope = scope_of(x, y)
+    if isinstance(x, Array) and isinstance(y, Array):
+        x, y = _numbers(x), _numbers(y)
+        # the result keeps the finer scale; an integer factor costs no truncation
+        bits = min(x.dtype.fraction, y.dtype.fraction)
+    elif isinstance(x, Array):
+        x = _numbers(x)
+        y, bits = _factor(y, x)
+    else:
+        y = _numbers(y)
+        x, bits = _factor(x, y)
+    return bind(op, x, y, bits=bits, rounding=scope.settings.rounding, **params)  # type: ignore[no-any-return]
+
+
+@implements("multiply")
+def multiply(x: Any, y: Any) -> Array:
+    """x * y, with broadcasting. |x * y| < 2^(61 - 2f) for fixed point with f fraction bits."""
+    if isinstance(x, Array) and isinstance(y, Array):
+        x, y = _same_shape(x, y)
+    return _product("mul", x, y)
+
+
+@implements("matmul", "dot")
+def matmul(x: Any, y: Any) -> Array:
+    """x @ y with NumPy's rules: vectors are rows or columns, leading axes broadcast."""
+    x, y = (v if isinstance(v, Array) else _plain(v) for v in (x, y))
+    if not x.ndim or not y.ndim:
+        raise ShapeMismatch(f"matmul of a scalar: use * (at {user_line()})")
+    shapes = (x.shape, y.shape)
+    x2 = _reshape_any(x, (1, *x.shape)) if x.ndim == 1 else x
+    y2 = _reshape_any(y, (*y.shape, 1)) if y.ndim == 1 else y
+    if x2.shape[-1] != y2.shape[-2]:
+        raise ShapeMismatch(f"cannot multiply matrices of shapes {shapes[0]} and {shapes[1]} (at {user_line()})")
+    z = _product("matmul", x2, y2)
+    shape = (*z.shape[:-2], *([] if x.ndim == 1 else [z.shape[-2]]), *([] if y.ndim == 1 else [z.shape[-1]]))
+    return reshape(z, shape) if shape != z.shape else z
+
+
+def _reshape_any(x: Any, shape: tuple[int, ...]) -> Any:
+    return reshape(x, shape) if isinstance(x, Array) else x.reshape(shape)
+
+
+def square(x: Array) -> Array:
+    """x * x: x is opened once."""
+    return _product("mul", x, x)
+
+
+@implements("astype")
+def astype(x: Array, dtype: DType) -> Array:
+    """x as another dtype. To fewer fraction bits: the session's rounding; to int64: floor."""
+    if x.dtype == dtype:
+        return x
+    if dtype.is_bool:
+        return not_equal(x, 0)
+    x = _numbers(x)
+    up = dtype.fraction - x.dtype.fraction
+    if up > 0:
+        factor = constant(np.array(1 << up, "<u8"), INT64, scope_of(x))
+        return retype(bind("mul", x, factor, bits=0, rounding="dither"), dtype)
+    if up < 0:
+        rounding = "floor" if dtype == INT64 else scope_of(x).settings.rounding
+        x = bind("trunc", x, bits=-up, rounding=rounding)
+    return retype(x, dtype)
+
+
+def retype(x: Array, dtype: DType) -> Array:
+    """The same integers read at another scale."""
+    return x if x.dtype == dtype else bind("retype", x, dtype=[dtype.kind, dtype.fraction])
+
+
+def shift_right(x: Array, bits: int, rounding: str | None = None) -> Array:
+    """Integers x / 2^bits at the same dtype."""
+    if bits <= 0:
+        return x
+    y = bind("trunc", retype(x, INT64), bits=bits, rounding=rounding or scope_of(x).settings.rounding)
+    return retype(y, x.dtype)
+
+
+# ---- comparison and logic ----
+@implements("less")
+def less(x: Any, y: Any) -> Array:
+    """x < y as bool. Exact while x - y does not overflow its 64 bits."""
+    return bind("ltz", subtract(x, y))  # type: ignore[no-any-return]
+
+
+@implements("greater")
+def greater(x: Any, y: Any) -> Array:
+    """x > y as bool."""
+    return less(y, x)
+
+
+@implements("less_equal")
+def less_equal(x: Any, y: Any) -> Array:
+    """x <= y as bool."""
+    return invert(less(y, x))
+
+
+@implements("greater_equal")
+def greater_equal(x: Any, y: Any) -> Array:
+    """x >= y as bool."""
+    return invert(less(x, y))
+
+
+@implements("equal")
+def equal(x: Any, y: Any) -> Array:
+    """x == y as bool."""
+    if all(v.dtype.is_bool for v in (x, y) if isinstance(v, Array)):
+        return invert(bitwise_xor(x, y))
+    return bind("eqz", subtract(x, y))  # type: ignore[no-any-return]
+
+
+@implements("not_equal")
+def not_equal(x: Any, y: Any) -> Array:
+    """x != y as bool."""
+    return invert(equal(x, y))
+
+
+def _bools(x: Any, y: Any) -> list[Array]:
+    scope = scope_of(x, y)
+    x, y = (as_array(v, BOOL, scope) for v in (x, y))
+    for v in (x, y):
+        if not v.dtype.is_bool:
+            raise TypeMismatch(f"& | ^ ~ take bool, not {v.dtype}; compare first (at {user_line()})")
+    return _same_shape(x, y)
+
+
+@implements("bitwise_and", "logical_and")
+def bitwise_and(x: Any, y: Any) -> Array:
+    """x & y of bool."""
+    return bind("and_", *_bools(x, y))  # type: ignore[no-any-return]
+
+
+@implements("bitwise_xor", "logical_xor")
+def bitwise_xor(x: Any, y: Any) -> Array:
+    """x ^ y of bool."""
+    return bind("xor", *_bools(x, y))  # type: ignore[no-any-return]
+
+
+@implements("bitwise_or", "logical_or")
+def bitwise_or(x: Any, y: Any) -> Array:
+    """x | y of bool."""
+    return invert(bitwise_and(invert_any(x), invert_any(y)))
+
+
+def invert_any(x: Any) -> Any:
+    return invert(x) if isinstance(x, Array) else ~np.asarray(x, bool)
+
+
+@implements("invert", "logical_not")
+def invert(x: Array) -> Array:
+    """~x of bool."""
+    if not x.dtype.is_bool:
+        raise TypeMismatch(f"~ takes bool, not {x.dtype} (at {user_line()})")
+    return bitwise_xor(x, True)
+
+
+@implements("where")
+def where(condition: Any, x: Any, y: Any) -> Array:
+    """x where the condition holds, else y."""
+    if not isinstance(condition, Array):  # a public choice is local
+        chosen = np.asarray(condition, bool)
+        x, y = _pair(x, y)
+        one, other = (constant(c.astype("<u8"), INT64, scope_of(x)) for c in (chosen, ~chosen))
+        x, y = (bind("mul", v, c, bits=0, rounding="dither") for v, c in ((x, one), (y, other)))
+        return add(x, y)
+    if not condition.dtype.is_bool:
+        raise TypeMismatch(f"the condition of where must be bool, not {condition.dtype} (at {user_line()})")
+    if not isinstance(x, Array) and not isinstance(y, Array):  # both public: one product with the bit
+        x, y = np.asarray(x), np.asarray(y)
+        return add(multiply(condition, x - y), y)
+    return bind("select", *_same_shape(condition, *_pair(x, y)))  # type: ignore[no-any-return]
+
+
+def _pair(x: Any, y: Any) -> tuple[Array, Array]:
+    scope = scope_of(x, y)
+    if all(v.dtype.is_bool for v in (x, y) if isinstance(v, Array)):
+        raise TypeMismatch(f"where of bool values: write (c & x) | (~c & y) (at {user_line()})")
+    return _align(as_array(x, x.dtype, scope) if isinstance(x, Array) else x, y)
+
+
+# ---- sums ----
+def axes_of(x: Array, axis: Axis) -> tuple[int, ...]:
+    """Normalised axes."""
+    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    for a in axes:
+        if not -x.ndim <= a < x.ndim:
+            raise ShapeMismatch(f"axis {a} of an array of shape {x.shape} (at {user_line()})")
+    return tuple(sorted({a % x.ndim for a in axes}))
+
+
+@implements("sum")
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Sum over axes; exact. Bools count as 0 and 1."""
+    axes = axes_of(x, axis)
+    y = bind("sum", _numbers(x), axis=list(axes)) if axes else _numbers(x)
+    return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape))) if keepdims else y
+
+
+@implements("mean")
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Mean over axes."""
+    count = prod(x.shape[a] for a in axes_of(x, axis))
+    if not count:
+        raise ShapeMismatch(f"mean of no elements (shape {x.shape}) at {user_line()}")
+    return multiply(sum(x, axis, keepdims), 1 / count)
+
+
+@implements("var")
+def var(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Variance over axes (divided by n, as NumPy's default)."""
+    centred = subtract(x, mean(x, axis, keepdims=True))
+    return mean(square(centred), axis, keepdims)
+
+
+# ---- rearranging: local ----
+@implements("reshape")
+def reshape(x: Array, shape: int | Sequence[int]) -> Array:
+    """x with another shape; one entry may be -1."""
+    wanted = [shape] if isinstance(shape, int) else [int(n) for n in shape]
+    if wanted.count(-1) == 1:
+        rest = prod(n for n in wanted if n != -1)
+        if rest and x.size % rest == 0:
+            wanted[wanted.index(-1)] = x.size // rest
+    if prod(wanted) != x.size or any(n < 0 for n in wanted):
+        raise ShapeMismatch(f"cannot reshape {x.shape} to {tuple(wanted)} (at {user_line()})")
+    return bind("reshape", x, shape=wanted) if tuple(wanted) != x.shape else x
+
+
+@implements("ravel")
+def ravel(x: Array) -> Array:
+    """x as a vector."""
+    return reshape(x, -1)
+
+
+@implements("transpose", "permute_dims")
+def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
+    """Axes reversed, or in the given order."""
+    order = list(range(x.ndim))[::-1] if axes is None else [a % x.ndim for a in axes]
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeMismatch(f"axes {axes} are no permutation of the {x.ndim} axes (at {user_line()})")
+    return bind("transpose", x, axes=order) if x.ndim > 1 else x
+
+
+@implements("broadcast_to")
+def broadcast_to(x: Array, shape: Sequence[int]) -> Array:
+    """x repeated to a larger shape by NumPy's rules."""
+    return x if x.shape == tuple(shape) else bind("broadcast", x, shape=list(shape))
+
+
+@implements("expand_dims")
+def expand_dims(x: Array, axis: int) -> Array:
+    """A new axis of length 1."""
+    at = axis % (x.ndim + 1)
+    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+@implements("squeeze")
+def squeeze(x: Array, axis: Axis = None) -> Array:
+    """Axes of length 1 removed."""
+    axes = tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else axes_of(x, axis)
+    if any(x.shape[a] != 1 for a in axes):
+        raise ShapeMismatch(f"cannot squeeze axes {axes} of shape {x.shape} (at {user_line()})")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def _joined(arrays: Sequence[Any]) -> list[Array]:
+    scope = scope_of(*arrays)
+    secret = [a for a in arrays if isinstance(a, Array)]
+    if all(a.dtype.is_bool for a in secret):
+        return [as_array(a, BOOL, scope) for a in arrays]
+    secret = [_numbers(a) for a in secret]
+    finest = max((a.dtype for a in secret), key=lambda d: d.fraction)
+    return [astype(_numbers(a), finest) if isinstance(a, Array) else as_array(a, finest, scope) for a in arrays]
+
+
+@implements("concatenate", "concat")
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
+    """Arrays joined along an existing axis; public ones among them are encoded."""
+    parts = _joined(arrays)
+    if axis is None:
+        parts, axis = [ravel(a) for a in parts], 0
+    return bind("concatenate", *parts, axis=axes_of(parts[0], axis)[0])  # type: ignore[no-any-return]
+
+
+@implements("stack")
+def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
+    """Arrays of one shape joined along a new axis."""
+    parts = _joined(arrays)
+    return concatenate([expand_dims(a, axis % (a.ndim + 1)) for a in parts], axis % (parts[0].ndim + 1))
+
+
+@implements("getitem")
+def getitem(x: Array, key: Any) -> Array:
+    """x[key] for public keys: integers, slices, None, Ellipsis, integer or bool arrays; inside a loop also its index."""
+    items = key if isinstance(key, tuple) else (key,)
+    if len(items) == 1 and isinstance(items[0], Array) and not items[0].type.secret:
+        return reshape(dynamic_slice(x, items[0], 1), x.shape[1:])
+    stored: list[Any] = []
+    for item in items:
+        if isinstance(item, Array):
+            raise SecretValueError(
+                f"a secret cannot be an index at {user_line()}.\n"
+                "    Compare it with every position and sum: mpc.sum(x * (i == np.arange(len(x)))), or use mpc.where."
+            )
+        if isinstance(item, slice):
+            stored.append([None if v is None else int(v) for v in (item.start, item.stop, item.step)])
+        elif item is None:
+            stored.append(None)
+        elif item is Ellipsis:
+            stored.append("...")
+        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+            stored.append(int(item))
+        else:
+            array = np.asarray(item)
+            if array.dtype == bool:
+                if array.ndim == 1:
+                    stored.append({"array": np.flatnonzero(array).tolist()})
+                else:
+                    stored.extend({"array": i.tolist()} for i in np.nonzero(array))
+            elif array.dtype.kind in "iu":
+                stored.append({"array": array.tolist()})
+            else:
+                raise TypeMismatch(f"an index must be integers, slices or bool, not {array.dtype} (at {user_line()})")
+    try:
+        return bind("index", x, key=stored)  # type: ignore[no-any-return]
+    except IndexError as error:
+        raise ShapeMismatch(f"{error} (shape {x.shape}, at {user_line()})") from None
+
+
+def dynamic_slice(x: Array, start: Array, length: int) -> Array:
+    """Rows start .. start + length - 1, where start is the public index of a loop (or computed from it)."""
+    return bind("take", x, start, length=length)  # type: ignore[no-any-return]

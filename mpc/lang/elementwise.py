@@ -1,0 +1,294 @@
+"""Functions made of smaller ones: absolute value, maxima, exponentials, reciprocals. Their bodies are their meaning.
+
+Accuracy figures hold for fixed64(16), the default; docs/numerics.md lists domains and errors. Outside its domain a function
+saturates as its docstring says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeMismatch
+from ..ir.trace import user_line
+from ..ir.types import INT64, fixed64
+from . import core
+from .array import Array, bind, constant, implements, scope_of
+from .core import (
+    add,
+    astype,
+    expand_dims,
+    getitem,
+    greater_equal,
+    less,
+    matmul,
+    multiply,
+    negative,
+    reshape,
+    retype,
+    shift_right,
+    square,
+    subtract,
+    where,
+)
+from .function import gate
+from .piecewise import Pieces, fit
+
+WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
+
+
+@gate("relu")
+def _relu(x: Array) -> Array:
+    return where(less(x, 0), 0, x)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0), exact."""
+    return _relu(core._numbers(x))
+
+
+@implements("maximum", "fmax")
+def maximum(x: Any, y: Any) -> Array:
+    """The larger of x and y, elementwise; exact."""
+    return add(y, relu(subtract(x, y)))
+
+
+@implements("minimum", "fmin")
+def minimum(x: Any, y: Any) -> Array:
+    """The smaller of x and y, elementwise; exact."""
+    return subtract(x, relu(subtract(x, y)))
+
+
+@implements("absolute", "abs", "fabs")
+def absolute(x: Array) -> Array:
+    """|x|, exact."""
+    return subtract(multiply(relu(x), 2), x)
+
+
+@implements("clip")
+def clip(x: Array, low: Any = None, high: Any = None) -> Array:
+    """x limited to [low, high]."""
+    if low is not None:
+        x = maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
+@implements("sign")
+def sign(x: Array) -> Array:
+    """-1, 0 or 1, of x's dtype."""
+    positive, neg = (astype(b, INT64) for b in (less(0, x), less(x, 0)))
+    return astype(subtract(positive, neg), x.dtype)
+
+
+def thresholds(x: Array, values: np.ndarray) -> Array:
+    """[x >= v] as int64 for K public values: shape (..., K). x is opened once for all of them."""
+    return astype(greater_equal(expand_dims(x, -1), values), INT64)
+
+
+def piecewise(x: Array, pieces: Pieces) -> Array:
+    """The piecewise polynomial at x, by comparisons: any protocol, any number of parties."""
+    table = np.column_stack([pieces.centres, pieces.coefficients])
+    work = fixed64(x.dtype.fraction + 8)
+    if len(table) == 1:
+        chosen = [table[0, j] for j in range(table.shape[1])]
+        centred = subtract(x, chosen[0])
+    else:
+        steps = matmul(thresholds(x, pieces.knots), constant_at(np.diff(table, axis=0), work.fraction, x))
+        rows = add(steps, table[0])
+        chosen = [getitem(rows, (..., j)) for j in range(table.shape[1])]
+        centred = subtract(x, chosen[0])
+    y: Any = chosen[-1]
+    for coefficient in chosen[-2:0:-1]:
+        if not isinstance(y, Array):  # one piece: its leading coefficient is public
+            y = astype(multiply(centred, y), work)
+        else:
+            y = multiply(y, centred)
+        y = add(y, coefficient)
+    return astype(y, x.dtype)
+
+
+def constant_at(values: np.ndarray, fraction: int, near: Array) -> Array:
+    """A public array at a chosen scale."""
+    return constant(core._words(values, fraction), fixed64(fraction), scope_of(near))
+
+
+def _sigmoid(v: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-v)))
+
+
+@gate("sigmoid")
+def _sigmoid_gate(x: Array) -> Array:
+    return piecewise(x, fit(_sigmoid, -12.0, 12.0, 2.0**-16, degree=3, left=0.0, right=1.0))
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x): error below 2^-13; 0 below -12, 1 above 12."""
+    return _sigmoid_gate(_real(x))
+
+
+@gate("tanh")
+def _tanh_gate(x: Array) -> Array:
+    return piecewise(x, fit(np.tanh, -6.0, 6.0, 2.0**-16, degree=3, left=-1.0, right=1.0))
+
+
+@implements("tanh")
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent: error below 2^-13; -1 below -6, 1 above 6."""
+    return _tanh_gate(_real(x))
+
+
+EXP_LOW, EXP_HIGH = -12, 16
+
+
+@gate("exp")
+def _exp_gate(x: Array) -> Array:
+    f = x.dtype.fraction
+    x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
+    whole = np.arange(EXP_LOW + 1, EXP_HIGH + 1)
+    steps = thresholds(x, whole)
+    fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, -1))  # in [0, 1)
+    powers = np.exp(np.arange(EXP_LOW, EXP_HIGH + 1, dtype=float))
+    integer = add(matmul(steps, constant_at(np.diff(powers), f + 2, x)), powers[0])
+    smooth = piecewise(astype(fraction, fixed64(20)), fit(np.exp, 0.0, 1.0, 2.0**-19, degree=6))
+    return astype(bind("mul", integer, smooth, bits=22, rounding=scope_of(x).settings.rounding), x.dtype)
+
+
+@implements("exp")
+def exp(x: Array) -> Array:
+    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 and is 0 (to 2^-16) below -12."""
+    return _exp_gate(_real(x))
+
+
+def _normalise(x: Array) -> tuple[Array, Array, int]:
+    """(t, n, J) for integers 0 < X < 2^J (x = X / 2^f): t_j = [X >= 2^j] for j = 1 .. J-1, and n with X n in [2^(J-1), 2^J)."""
+    bits = x.dtype.fraction + 15
+    integer = retype(x, INT64)
+    t = thresholds(integer, 1 << np.arange(1, bits))
+    scale = subtract(1 << (bits - 1), matmul(t, 1 << np.arange(bits - 2, -1, -1)))
+    return t, scale, bits
+
+
+def _unit(x: Array, scale: Array, bits: int) -> Array:
+    """X n / 2^(J-1) in [1, 2) with WORK's fraction bits."""
+    product = multiply(retype(x, INT64), scale)
+    return retype(shift_right(product, bits - 1 - WORK.fraction) if bits - 1 > WORK.fraction else
+                  multiply(product, 1 << (WORK.fraction - bits + 1)), WORK)  # fmt: skip
+
+
+def _positive_reciprocal(x: Array) -> Array:
+    f = x.dtype.fraction
+    _, scale, bits = _normalise(x)
+    u = _unit(x, scale, bits)
+    w = piecewise(u, fit(lambda v: 1 / v, 1.0, 2.0, 2.0**-9, degree=3))
+    w = multiply(w, subtract(2, multiply(u, w)))  # Newton: the relative error is squared
+    shift = WORK.fraction + bits - 1 - 2 * f
+    return retype(shift_right(multiply(retype(w, INT64), scale), shift), x.dtype)
+
+
+@gate("reciprocal")
+def _reciprocal_gate(x: Array) -> Array:
+    negative_ = less(x, 0)
+    y = _positive_reciprocal(where(negative_, negative(x), x))
+    return where(negative_, negative(y), y)
+
+
+@implements("reciprocal")
+def reciprocal(x: Array) -> Array:
+    """1 / x for 2^-f <= |x| < 2^15: error below 2^-15 + 2^-16 / |x|. 1/0 is a large finite number."""
+    return _reciprocal_gate(_real(x))
+
+
+@implements("divide", "true_divide")
+def divide(x: Any, y: Any) -> Array:
+    """x / y. A public divisor is a multiplication by its inverse; a secret one must be in the domain of `reciprocal`."""
+    if not isinstance(y, Array):
+        divisor = np.asarray(y, float)
+        if (divisor == 0).any():
+            raise ZeroDivisionError(f"division by a public zero at {user_line()}")
+        return multiply(_real(x), 1 / divisor)
+    return multiply(x, reciprocal(y)) if isinstance(x, Array) or np.any(np.asarray(x) != 1) else reciprocal(y)
+
+
+@gate("rsqrt")
+def _rsqrt_gate(x: Array) -> Array:
+    f = x.dtype.fraction
+    t, scale, bits = _normalise(x)
+    u = _unit(x, scale, bits)
+    w = piecewise(u, fit(lambda v: v**-0.5, 1.0, 2.0, 2.0**-11, degree=3))
+    w = multiply(w, subtract(1.5, multiply(multiply(u, 0.5), square(w))))  # Newton
+    half_powers = 2.0 ** ((f - np.arange(bits)) / 2)  # 2^((f - e) / 2), chosen by the steps of t
+    factor = add(matmul(t, constant_at(np.diff(half_powers), 20, x)), half_powers[0])
+    return astype(multiply(w, factor), x.dtype)
+
+
+def rsqrt(x: Array) -> Array:
+    """1 / sqrt(x) for 2^-f <= x < 2^15: relative error below 2^-13 (and 2^-15 absolute)."""
+    return _rsqrt_gate(_real(x))
+
+
+@implements("sqrt")
+def sqrt(x: Array) -> Array:
+    """Square root for 0 <= x < 2^15, as x / sqrt(x)."""
+    return multiply(x, rsqrt(x))
+
+
+@implements("std")
+def std(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """Standard deviation over axes (divided by n, as NumPy's default)."""
+    return sqrt(core.var(x, axis, keepdims))
+
+
+@implements("power")
+def power(x: Any, exponent: Any) -> Array:
+    """x to a public integer power, by repeated squaring; negative powers through `reciprocal`."""
+    if isinstance(exponent, Array) or int(exponent) != exponent:
+        raise ShapeMismatch(f"the exponent must be a public integer (at {user_line()}); for others use mpc.exp")
+    n = int(exponent)
+    if n < 0:
+        return reciprocal(power(x, -n))
+    result: Array | None = None
+    while n:
+        if n & 1:
+            result = x if result is None else multiply(result, x)
+        n >>= 1
+        x = square(x) if n else x
+    return result if result is not None else add(multiply(x, 0), 1)
+
+
+def _tournament(x: Array, axis: int | None, keepdims: bool, better: Any) -> Array:
+    if axis is None:
+        y = _tournament(reshape(x, -1), 0, False, better)
+        return reshape(y, (1,) * x.ndim) if keepdims else y
+    (axis,) = core.axes_of(x, axis)
+    if not x.shape[axis]:
+        raise ShapeMismatch(f"maximum of no elements (shape {x.shape}) at {user_line()}")
+    before = (slice(None),) * axis
+    while x.shape[axis] > 1:
+        n, half = x.shape[axis], x.shape[axis] // 2
+        best = better(x[(*before, slice(0, half))], x[(*before, slice(half, 2 * half))])
+        x = core.concatenate([best, x[(*before, slice(2 * half, n))]], axis) if n % 2 else best
+    return x if keepdims else core.squeeze(x, axis)
+
+
+@implements("max", "amax")
+def max(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Maximum along an axis (all elements by default): ceil(log2 m) levels of 4 rounds."""
+    return _tournament(x, axis, keepdims, maximum)
+
+
+@implements("min", "amin")
+def min(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Minimum along an axis (all elements by default)."""
+    return _tournament(x, axis, keepdims, minimum)
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """e^x / sum(e^x) along an axis, after subtracting the maximum."""
+    e = exp(subtract(x, max(x, axis, keepdims=True)))
+    return multiply(e, reciprocal(core.sum(e, axis, keepdims=True)))
+
+
+def _real(x: Array) -> Array:
+    """Numbers as fixed point."""
+    return x if x.dtype.kind == "fixed" else astype(x, scope_of(x).settings.dtype)

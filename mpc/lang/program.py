@@ -1,0 +1,147 @@
+"""`@mpc.program`: a computation that named parties agree on. Its signature says who supplies what and who learns what."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, UsageError
+from ..ir.program import Program as Equations
+from ..ir.types import DType
+from ..run.audit import Audit
+from ..run.rehearse import Report
+from .array import Array
+from .function import flatten, unflatten
+from .session import Session
+
+
+@dataclass(frozen=True)
+class Input:
+    """Annotation of a parameter: `x: mpc.Input("hospital_a")`.
+
+    load: called without arguments where no data is given on the command line, so that a program file can be run, costed
+    and audited as it is. dtype: as in `Session.input`.
+    """
+
+    party: str
+    dtype: DType | None = None
+    load: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Annotation of a result: the parties that learn it. `name` is for reports."""
+
+    parties: tuple[str, ...]
+    name: str
+
+    def __init__(self, *parties: str, name: str = "") -> None:
+        if not parties:
+            raise UsageError("Output() needs the names of the parties that learn it")
+        object.__setattr__(self, "parties", parties)
+        object.__setattr__(self, "name", name)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A program with the shapes of its inputs fixed, in a session: ready to be costed, audited, run."""
+
+    session: Session
+    results: list[Array]
+    receivers: list[tuple[int, ...]]
+    names: list[str]
+    structure: Any = field(repr=False)
+
+    @property
+    def equations(self) -> Equations:
+        return self.session.equations(self.results, self.receivers, self.names)
+
+    def cost(self) -> Report:
+        """Rounds, bytes and predicted time."""
+        return self.session.rehearse(self.equations)
+
+    def audit(self) -> Audit:
+        """Who supplies what and who learns what."""
+        return self.session.audit_of(self.equations)
+
+    def run(self) -> Any:
+        """The results as `main` returns them, in NumPy arrays. (In a local session all of them, whoever the receiver.)"""
+        values = self.session.reveal_each(self.results, self.receivers)
+        return unflatten(self.structure, values)
+
+
+class Program:
+    """What `@mpc.program` makes of a function."""
+
+    def __init__(self, main: Callable[..., Any]) -> None:
+        self.main = main
+        self.__doc__ = main.__doc__
+        self.__name__ = main.__name__
+        signature = inspect.signature(main, eval_str=True)
+        self.inputs: dict[str, Input] = {}
+        for name, parameter in signature.parameters.items():
+            if not isinstance(parameter.annotation, Input):
+                raise UsageError(f'{main.__name__}: annotate parameter {name!r} with mpc.Input("party"): who supplies it')
+            self.inputs[name] = parameter.annotation
+        returned = signature.return_annotation
+        outputs = getattr(returned, "__args__", None) or (returned if isinstance(returned, tuple) else (returned,))
+        if not all(isinstance(o, Output) for o in outputs):
+            raise UsageError(f'{main.__name__}: annotate the result with mpc.Output("party", ...): who learns it')
+        self.outputs: tuple[Output, ...] = tuple(outputs)
+        self.roles = list(
+            dict.fromkeys([*(i.party for i in self.inputs.values()), *(p for o in self.outputs for p in o.parties)])
+        )
+
+    def plan(self, session: Session, data: Mapping[str, Any]) -> Planned:
+        """Traces the program. data: per input an array, or (shape, dtype or None) where only the plan is wanted."""
+        missing, unknown = [n for n in self.inputs if n not in data], [n for n in data if n not in self.inputs]
+        if missing or unknown:
+            problem = f"missing input {missing[0]!r}" if missing else f"unknown input {unknown[0]!r}"
+            raise InputError(
+                f"{problem}: the program takes {', '.join(f'{n} (from {i.party})' for n, i in self.inputs.items())}"
+            )
+        arrays = {}
+        for name, declared in self.inputs.items():
+            value = data[name]
+            if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple):
+                arrays[name] = session.placeholder(value[0], declared.party, declared.dtype or value[1], name)
+            else:
+                arrays[name] = session.input(value, declared.party, declared.dtype, name)
+        result = self.main(**arrays)
+        leaves, structure = flatten(result)
+        outputs = self._outputs_of(result, leaves)
+        receivers = [tuple(session.party(p) for p in o.parties) for o in outputs]
+        names = [o.name or f"result {i}" for i, o in enumerate(outputs)]
+        return Planned(session, leaves, receivers, names, structure)
+
+    def _outputs_of(self, result: Any, leaves: Sequence[Array]) -> list[Output]:
+        """The Output that applies to each array of the result."""
+        if len(self.outputs) == 1:
+            return list(self.outputs) * len(leaves)
+        parts = list(result.values()) if isinstance(result, dict) else list(result) if isinstance(result, (tuple, list)) else []
+        if len(parts) != len(self.outputs):
+            raise UsageError(f"{self.main.__name__} declares {len(self.outputs)} outputs and returns {max(1, len(parts))}")
+        return [o for part, o in zip(parts, self.outputs, strict=True) for _ in flatten(part)[0]]
+
+    def load(self) -> dict[str, Any]:
+        """Data from the `load` functions of the inputs, where they have one."""
+        return {name: np.asarray(i.load()) for name, i in self.inputs.items() if i.load is not None}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.main(*args, **kwargs)
+
+
+def program(main: Callable[..., Any]) -> Program:
+    """Decorator: a program that parties agree on.
+
+        @mpc.program
+        def main(a: mpc.Input("hospital_a"), b: mpc.Input("hospital_b")) -> mpc.Output("hospital_a", "hospital_b"):
+            return mpc.concatenate([a, b]).mean(axis=0)
+
+    Several results: annotate with a tuple of Outputs, one for each entry of the returned tuple (or dict).
+    """
+    return Program(main)

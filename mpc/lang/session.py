@@ -1,0 +1,271 @@
+"""A session: inputs, the pending program, its cost and audit, and what runs it."""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, SessionError, TypeMismatch
+from ..ir.program import Program
+from ..ir.trace import Graph, Node, assemble, needed
+from ..ir.types import BOOL, INT64, DType, Type
+from ..protocols.base import Part, Protocol
+from ..ring.fixed import decode, encode
+from ..ring.packed import Packed
+from ..run.audit import Audit, audit
+from ..run.execute import Measured
+from ..run.rehearse import Report, rehearse
+from .array import Array, Scope, Settings, bind
+
+
+class Backend(ABC):
+    """Runs programs for a session: the parties of this machine, or this party of many."""
+
+    @abstractmethod
+    def run(
+        self,
+        program: Program,
+        stored: Sequence[int],
+        inputs: dict[int, dict[int, Part]],
+        keep: Sequence[int],
+        drop: Sequence[int],
+    ) -> tuple[list[dict[int, Part]], list[Measured]]:
+        """Runs `program` on the values stored under these numbers. The first results are revealed (by party), the last
+        `len(keep)` are stored under those numbers; `drop` are forgotten first. inputs: party -> slot -> value."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DType]:
+    """(words or Packed bits, dtype) of plain data: bool stays bool, integers int64, floats the session's fixed point."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"input of dtype {array.dtype}: give numbers or bool (encode text and categories first)")
+    if dtype is None:
+        dtype = {"b": BOOL, "i": INT64, "u": INT64}.get(array.dtype.kind, default)
+    if dtype.is_bool:
+        if not np.isin(array, (0, 1)).all():
+            raise InputError("a bool input holds True and False (or 0 and 1) only")
+        return Packed.of(np.ascontiguousarray(array.astype(np.uint8))), dtype
+    if dtype == INT64:
+        if array.dtype.kind == "f" and not (array == np.rint(array)).all():
+            raise InputError("fractional values as int64: choose dtype=mpc.fixed64(), or round them first")
+        return np.ascontiguousarray(array.astype(np.int64)).view("<u8"), dtype
+    return np.ascontiguousarray(encode(array, dtype.fraction)), dtype
+
+
+def decode_output(part: Part, dtype: DType) -> np.ndarray:
+    """float64, int64 or bool."""
+    if isinstance(part, Packed):
+        return part.bytes().astype(bool)
+    return part.view(np.int64).copy() if dtype == INT64 else decode(part, dtype.fraction)
+
+
+class Session:
+    """Secret arrays of `n` parties under one protocol. Made by `mpc.local`; use it in a `with` block."""
+
+    def __init__(
+        self,
+        protocol: type[Protocol],
+        name: str,
+        n: int,
+        backend: Backend | None,
+        settings: Settings,
+        names: Sequence[str] = (),
+    ) -> None:
+        self.protocol, self.protocol_name, self.n = protocol, name, n
+        self.names = tuple(names) or tuple(f"party {i}" for i in range(n))
+        self.settings = settings
+        self.measured: list[Measured] = []  # of the last run, by party
+        self._backend = backend
+        self._scope = Scope(Graph(), settings, self)
+        self._arrays: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
+        self._inputs: dict[int, tuple[int, Part]] = {}  # slot -> (owner, value), until it is shared
+        self._stored: dict[Node, int] = {}
+        self._garbage: list[int] = []
+        self._next = self._slots = 0
+        self._closed = False
+
+    # ---- inputs ----
+    def input(self, x: Any, owner: int | str = 0, dtype: DType | None = None, name: str = "") -> Array:
+        """A secret array from plain data that `owner` holds. Shared when a result that needs it is revealed.
+
+        dtype: by default float64 becomes the session's fixed point, integers int64, bool bool. Raises InputError,
+        RangeError for values that cannot be represented; then nothing is sent.
+        """
+        self._check_open()
+        party = self.party(owner)
+        part, dtype = encode_input(x, dtype, self.settings.dtype)
+        array = self.placeholder(tuple(part.shape), party, dtype, name)
+        self._inputs[self._slots] = (party, part)
+        return array
+
+    def party(self, who: int | str) -> int:
+        """A party's number from its number or name."""
+        if isinstance(who, str) and who in self.names:
+            return self.names.index(who)
+        if isinstance(who, (int, np.integer)) and 0 <= who < self.n:
+            return int(who)
+        raise InputError(f"no party {who!r}: this session has {', '.join(f'{i} ({n})' for i, n in enumerate(self.names))}")
+
+    def placeholder(self, shape: tuple[int, ...], owner: int | str, dtype: DType | None = None, name: str = "") -> Array:
+        """An input of which only the shape is known: enough for `cost` and `audit`."""
+        dtype = dtype or self.settings.dtype
+        params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": [dtype.kind, dtype.fraction],
+                  "name": name}  # fmt: skip
+        return Array(self._scope.graph.bind("input", [], params)[0], self._scope)
+
+    def _slot(self) -> int:
+        self._slots += 1
+        return self._slots
+
+    # ---- before the run ----
+    def equations(
+        self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]] | None = None, names: Sequence[str] = ()
+    ) -> Program:
+        """The program that reveals these arrays (to everyone by default)."""
+        nodes = self._reveal_nodes(arrays, receivers)
+        return assemble(needed(nodes).leaves, nodes, names)
+
+    def rehearse(self, program: Program) -> Report:
+        """The cost of a program of this session."""
+        return rehearse(program, self.protocol, self.n)
+
+    def audit_of(self, program: Program) -> Audit:
+        """Who supplies and who learns what in a program of this session."""
+        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding)
+
+    def cost(self, *arrays: Array) -> Report:
+        """What `reveal` of these arrays will cost: rounds, bytes on every link, time predicted for a LAN and a WAN.
+
+        Counted by running the protocol on shapes; a test holds that a run measures the same. Values stored by an earlier
+        reveal are taken as not opened yet, which is an upper bound.
+        """
+        return self.rehearse(self.equations(arrays))
+
+    def audit(self, *arrays: Array) -> Audit:
+        """Who supplies what and who learns what if these arrays are revealed to everyone."""
+        return self.audit_of(self.equations(arrays))
+
+    # ---- results ----
+    def _reveal_nodes(self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]] | None) -> list[Node]:
+        for array in arrays:
+            if array.scope is not self._scope:
+                raise SessionError("this array belongs to another session, or to a function that is being traced")
+        everyone = range(self.n)
+        lists = receivers if receivers is not None else [everyone] * len(arrays)
+        return [
+            self._scope.graph.bind("reveal", [a.node], {"to": sorted(set(to))})[0] for a, to in zip(arrays, lists, strict=True)
+        ]
+
+    def reveal(self, *arrays: Array, to: int | str | Sequence[int | str] | None = None) -> list[np.ndarray]:
+        """The values of several arrays in one run. See `Array.reveal`."""
+        parties = range(self.n) if to is None else [self.party(p) for p in ([to] if isinstance(to, (int, str)) else to)]
+        return self.reveal_each(arrays, [list(parties)] * len(arrays))
+
+    def reveal_each(self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """The values of several arrays in one run, each for its own receivers."""
+        self._check_open()
+        if any(len(r) == 0 for r in receivers):
+            raise InputError("reveal to nobody")
+        values = self._run(self._reveal_nodes(arrays, receivers))
+        return [decode_output(v, a.dtype) for v, a in zip(values, arrays, strict=True)]
+
+    def _run(self, outs: list[Node]) -> list[Part]:
+        assert self._backend is not None
+        found = needed(outs)
+        computed = {n for e in found.eqns for n in e.outs}
+        keep = self._still_needed(computed)
+        leaves = found.leaves
+        program = assemble(leaves, [*outs, *keep])
+        slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
+        inputs: dict[int, dict[int, Part]] = {}
+        for slot in slots:
+            owner, part = self._inputs[slot]
+            inputs.setdefault(owner, {})[slot] = part
+        numbers = list(range(self._next, self._next + len(keep)))
+        self._next += len(keep)
+        drop, self._garbage = self._garbage, []
+        try:
+            revealed, self.measured = self._backend.run(program, [self._stored[n] for n in leaves], inputs, numbers, drop)
+        except BaseException:
+            self.close()
+            raise
+        for slot in slots:
+            del self._inputs[slot]
+        for node, number in zip(keep, numbers, strict=True):
+            self._stored[node] = number
+        for eqn in found.eqns:
+            for node in eqn.outs:
+                node.eqn = None  # its value is stored, or nobody can ask for it again
+        self._forget_unused()
+        return [next(iter(by_party.values())) for by_party in revealed]
+
+    def _still_needed(self, computed: set[Node]) -> list[Node]:
+        """Nodes of this run that a living array is, or depends on."""
+        keep: dict[Node, None] = {}
+        seen: set[int] = set()
+        stack = [a.node for a in list(self._arrays.values())]
+        while stack:
+            node = stack.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if node in computed:
+                keep[node] = None
+            elif node.eqn is not None:
+                stack.extend(node.eqn.ins)
+        return list(keep)
+
+    def _forget_unused(self) -> None:
+        alive: set[Node] = set()
+        stack = [a.node for a in list(self._arrays.values())]
+        while stack:
+            node = stack.pop()
+            if node not in alive:
+                alive.add(node)
+                stack.extend(node.eqn.ins if node.eqn is not None else ())
+        for node in [n for n in self._stored if n not in alive]:
+            self._garbage.append(self._stored.pop(node))
+
+    def remember(self, array: Array) -> None:
+        """Keeps track of living arrays (weakly): their values outlive the run that computes them."""
+        self._arrays[id(array)] = array
+
+    # ---- life ----
+    def _check_open(self) -> None:
+        if self._closed or self._backend is None:
+            raise SessionError("the session is closed: its arrays cannot be revealed any more. Start a new one.")
+
+    def close(self) -> None:
+        """Ends the parties' processes. Secret arrays of the session are gone."""
+        if not self._closed and self._backend is not None:
+            self._closed = True
+            self._backend.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Session({self.protocol_name}, {self.n} parties{', closed' if self._closed else ''})"
+
+
+def reveal(*arrays: Array, to: int | str | Sequence[int | str] | None = None) -> Any:
+    """Reveals arrays of one session in one run; see `Array.reveal`. One array gives one value, several a list."""
+    session = arrays[0].scope.session
+    if session is None:
+        raise SessionError("reveal inside a traced function or program: return the array instead")
+    values = session.reveal(*arrays, to=to)
+    return values[0] if len(values) == 1 else values
+
+
+__all__ = ["Backend", "Session", "Type", "TypeMismatch", "bind", "decode_output", "encode_input", "reveal"]

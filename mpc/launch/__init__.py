@@ -1,0 +1,1 @@
+"""Starting sessions: every party as a process of this machine."""

@@ -1,0 +1,52 @@
+"""Messages between the user's process and the party processes it started: one MessagePack header, then raw arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from .. import errors
+from ..errors import MPCError
+from ..protocols.base import Part
+from ..ring.packed import Packed
+
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
+
+
+def send(socket: zmq.Socket[Any], header: dict[str, Any], parts: list[Part] | None = None) -> None:
+    """Sends a header and arrays (words, or Packed bits)."""
+    forms = [["bits" if isinstance(p, Packed) else p.dtype.str, list(p.shape)] for p in parts or []]
+    arrays = [p.words if isinstance(p, Packed) else p for p in parts or []]
+    frames: list[Any] = [_encode({**header, "parts": forms}), *arrays]
+    socket.send_multipart(frames, copy=False)
+
+
+def receive(socket: zmq.Socket[Any]) -> tuple[dict[str, Any], list[Part]]:
+    frames = socket.recv_multipart(copy=False)
+    header = _decode(frames[0].buffer)
+    parts: list[Part] = []
+    for (form, shape), frame in zip(header.pop("parts"), frames[1:], strict=True):
+        if form == "bits":
+            parts.append(Packed(np.frombuffer(frame.buffer, "<u8"), tuple(shape)))
+        else:
+            parts.append(np.frombuffer(frame.buffer, form).reshape(shape))
+    return header, parts
+
+
+def error_fields(error: BaseException, me: int) -> dict[str, Any]:
+    """An exception as plain fields. Of an exception that is not ours only the class travels: its text may hold values."""
+    if isinstance(error, MPCError):
+        return {"kind": type(error).__name__, "args": [a if a is None or isinstance(a, int) else str(a) for a in error.args],
+                "where": getattr(error, "where", "")}  # fmt: skip
+    return {"kind": "MPCError", "args": [f"party {me} failed with {type(error).__name__}"], "where": ""}
+
+
+def error_from(fields: dict[str, Any]) -> MPCError:
+    kind = getattr(errors, fields["kind"], MPCError)
+    error = kind(*fields["args"]) if isinstance(kind, type) and issubclass(kind, MPCError) else MPCError(*fields["args"])
+    if fields["where"] and hasattr(error, "where"):
+        error.where = fields["where"]
+    return error

@@ -1,0 +1,209 @@
+"""`mpc.local`: every party as a process of this machine, over ZeroMQ."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from ..errors import MPCError, PeerLost, SessionError, UsageError
+from ..ir.ops import ROUNDINGS
+from ..ir.program import Program
+from ..ir.types import DType, fixed64
+from ..lang.array import Settings
+from ..lang.session import Backend, Session
+from ..protocols.base import Part, Protocol, available
+from ..run.execute import Measured
+from . import control
+
+Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
+START_SECONDS = 30.0
+GRACE_SECONDS = 6.0  # for the others to tell what they saw after a party is gone
+
+
+def choose_protocol(name: str, parties: int) -> type[Protocol]:
+    """The protocol of that name, if it takes so many parties."""
+    found = available()
+    if name not in found:
+        raise UsageError(f"no protocol {name!r}; there are {', '.join(sorted(found))}")
+    if parties not in found[name].parties:
+        takes = found[name].parties
+        wanted = str(takes[0]) if len(takes) == 1 else f"{takes[0]} to {takes[-1]}"
+        raise UsageError(f"protocol {name!r} takes {wanted} parties, not {parties}")
+    return found[name]
+
+
+def local(
+    parties: int = 3,
+    protocol: str = "helper",
+    *,
+    truncation: str = "dither",
+    dtype: DType | None = None,
+    names: Sequence[str] = (),
+    deadline: float = 300.0,
+    progress: Progress | None = None,
+) -> Session:
+    """A session whose parties are processes of this machine, for development, tests and benchmarks.
+
+    One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
+    real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
+    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. deadline: seconds a party may take in a
+    round. Raises UsageError for a combination that does not exist.
+    """
+    if truncation == "exact":
+        truncation = "nearest"
+    if truncation not in ROUNDINGS:
+        raise UsageError(f"truncation {truncation!r}: choose {', '.join(ROUNDINGS)}, or exact (nearest)")
+    chosen = choose_protocol(protocol, parties)
+    cluster = LocalCluster(chosen, protocol, parties, deadline, progress)
+    return Session(chosen, protocol, parties, cluster, Settings(truncation, dtype or fixed64(16)), names)
+
+
+class LocalCluster(Backend):
+    """The party processes and their control sockets."""
+
+    def __init__(self, protocol: type[Protocol], name: str, parties: int, deadline: float, progress: Progress | None) -> None:
+        self.parties, self.processes = parties, parties + protocol.has_dealer
+        self._progress = progress
+        self._epoch = 0
+        self._folder = tempfile.mkdtemp(prefix="mpc-")
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._children: list[subprocess.Popen[bytes]] = []
+        session = secrets.token_hex(16)
+        streams: list[list[int]] = []
+        try:
+            for me in range(self.processes):
+                address = f"ipc://{self._folder}/control-{me}"
+                socket = self._context.socket(zmq.PAIR)
+                socket.linger = 0
+                socket.bind(address)
+                self._sockets.append(socket)
+                config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
+                          "session": session, "deadline": deadline, "streams": streams}  # fmt: skip
+                self._children.append(self._start(config))
+            self._collect("ready", START_SECONDS)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
+        source = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mpc.launch.party"], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+        )
+        assert child.stdin is not None
+        child.stdin.write(msgspec.json.encode(config) + b"\n")
+        child.stdin.flush()
+        return child
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the parties, in order (the dealer last)."""
+        return [c.pid for c in self._children]
+
+    def run(
+        self,
+        program: Program,
+        stored: Sequence[int],
+        inputs: dict[int, dict[int, Part]],
+        keep: Sequence[int],
+        drop: Sequence[int],
+    ) -> tuple[list[dict[int, Part]], list[Measured]]:
+        if not self._children:
+            raise SessionError("the session is closed")
+        packed = np.frombuffer(program.pack(), np.uint8)
+        self._epoch += 1
+        for me, socket in enumerate(self._sockets):
+            mine = inputs.get(me, {})
+            command = {"do": "run", "epoch": self._epoch, "args": list(stored), "keep": list(keep), "drop": list(drop),
+                      "slots": list(mine), "progress": me == 0 and self._progress is not None}  # fmt: skip
+            control.send(socket, command, [packed, *mine.values()])
+        answers = self._collect("done", None)
+        revealed: list[dict[int, Part]] = [{} for _ in range(len(program.outs) - len(keep))]
+        measured = []
+        for me, (header, parts) in enumerate(answers):
+            for k, part in zip(header["known"], parts, strict=True):
+                revealed[k][me] = part
+            measured.append(Measured(header["rounds"], header["seconds"], header["sent"], header["received"]))
+        return revealed, measured
+
+    def _collect(self, wanted: str, seconds: float | None) -> list[tuple[dict[str, Any], list[Part]]]:
+        """One answer of every party. Raises the error that explains most, if any party reports one or dies."""
+        answers: dict[int, tuple[dict[str, Any], list[Part]]] = {}
+        errors: dict[int, MPCError] = {}
+        poller = zmq.Poller()
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        number = {socket: me for me, socket in enumerate(self._sockets)}
+        limit = time.monotonic() + seconds if seconds is not None else None
+        while len(answers) + len(errors) < self.processes:
+            for socket, _ in poller.poll(100):
+                header, parts = control.receive(socket)
+                if header["is"] == "error":
+                    errors[number[socket]] = control.error_from(header)
+                elif header["is"] == wanted:
+                    answers[number[socket]] = (header, parts)
+                elif header["is"] == "progress" and self._progress is not None:
+                    self._progress(header["rounds"], header["bytes"], header["where"])
+            dead = [p for p, child in enumerate(self._children) if child.poll() is not None and p not in answers]
+            if (dead or errors) and limit is None:
+                limit = time.monotonic() + GRACE_SECONDS
+            if limit is not None and time.monotonic() > limit:
+                break
+            if all(p in answers or p in errors or p in dead for p in range(self.processes)):
+                break
+        if len(answers) < self.processes:
+            raise self._explain(errors, answers)
+        return [answers[p] for p in range(self.processes)]
+
+    def _explain(self, errors: dict[int, MPCError], answers: dict[int, Any]) -> MPCError:
+        """A dead process first, then an error that is not merely the echo of another party's."""
+        gone = [p for p, c in enumerate(self._children) if c.poll() is not None and p not in errors and p not in answers]
+        reports = [e for p, e in sorted(errors.items()) if isinstance(e, PeerLost) and e.party in gone]
+        if gone:
+            how = self._children[gone[0]].returncode
+            ended = f"was killed by signal {-how}" if how is not None and how < 0 else f"ended with status {how}"
+            seen = reports[0] if reports else None
+            return PeerLost(gone[0], ended, seen.round if seen else None, seen.where if seen else "")
+        causes = sorted(errors.values(), key=lambda e: isinstance(e, PeerLost))
+        if causes:
+            return causes[0]
+        silent = [p for p in range(self.processes) if p not in answers]
+        return PeerLost(silent[0], f"did not answer within {START_SECONDS:.0f} s")
+
+    def close(self) -> None:
+        """Ends all processes; they leave by themselves or are killed."""
+        for socket, child in zip(self._sockets, self._children, strict=False):
+            if child.poll() is None:
+                with contextlib.suppress(zmq.ZMQError):
+                    socket.send_multipart([msgspec.msgpack.encode({"do": "close", "parts": []})], zmq.NOBLOCK)
+        limit = time.monotonic() + 3
+        for child in self._children:
+            try:
+                child.wait(max(0.0, limit - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            if child.stdin is not None:
+                with contextlib.suppress(OSError):
+                    child.stdin.close()
+        for socket in self._sockets:
+            socket.close(0)
+        self._context.term()
+        self._children, self._sockets = [], []
+        shutil.rmtree(self._folder, ignore_errors=True)

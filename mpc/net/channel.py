@@ -1,0 +1,116 @@
+"""What the engine needs from a network: arrays to a peer, arrays of known shapes from a peer, and a clean end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from mpc.errors import PeerLost, ProtocolError
+from mpc.net.frame import HEADER, Lane, Spec
+
+__all__ = ["Channel", "Meter", "Spec", "aborted", "explain"]
+
+
+def explain(error: PeerLost | ProtocolError) -> str:
+    """The reason of an abort after this error: completes the sentence "party `error.party` …"."""
+    return f"sent {error.reason}" if isinstance(error, ProtocolError) else error.reason
+
+
+def aborted(by: int, blame: int, reason: str, round: int | None) -> PeerLost:
+    """The error at a party that was told of an abort by party `by`."""
+    return PeerLost(blame, f"ended the session: {reason}" if by == blame else f"{reason} (says party {by})", round)
+
+
+class Meter:
+    """What this party has sent to and received from each peer since the start, or since the last `reset`.
+
+    Bytes are payload, messages those that carry arrays; headers and control frames are counted apart, as overhead.
+    """
+
+    def __init__(self, out: Mapping[int, Lane], into: Mapping[int, Lane]) -> None:
+        self._out, self._into = out, into
+
+    @property
+    def bytes_sent(self) -> dict[int, int]:
+        """Payload bytes to each peer."""
+        return {peer: lane.payload for peer, lane in self._out.items()}
+
+    @property
+    def bytes_received(self) -> dict[int, int]:
+        """Payload bytes from each peer."""
+        return {peer: lane.payload for peer, lane in self._into.items()}
+
+    @property
+    def messages_sent(self) -> dict[int, int]:
+        """Messages with arrays to each peer."""
+        return {peer: lane.messages for peer, lane in self._out.items()}
+
+    @property
+    def messages_received(self) -> dict[int, int]:
+        """Messages with arrays from each peer."""
+        return {peer: lane.messages for peer, lane in self._into.items()}
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of headers and control frames that this party sent."""
+        return sum(HEADER * lane.messages + lane.extra for lane in self._out.values())
+
+    def reset(self) -> None:
+        """Set everything to zero."""
+        for lane in (*self._out.values(), *self._into.values()):
+            lane.messages = lane.payload = lane.extra = 0
+
+
+class Channel(ABC):
+    """One party's links to all the others, in one session.
+
+    After a `PeerLost` or a `ProtocolError` the session is over: every later call raises the same error. Used as a
+    context manager, it aborts when the block is left by an exception and closes otherwise.
+    """
+
+    me: int
+    parties: int  # every process of the session, a dealer included
+    meter: Meter
+
+    @abstractmethod
+    def send(self, peer: int, round: int, arrays: Sequence[NDArray[Any]]) -> None:
+        """Send arrays of uint64, uint32 or uint8 to `peer`, without waiting for it to receive.
+
+        The arrays must not be modified afterwards. Raises `PeerLost`; `UsageError` for arrays that do not travel.
+        """
+
+    @abstractmethod
+    def recv(self, peer: int, round: int, specs: Sequence[Spec]) -> list[NDArray[Any]]:
+        """The arrays that `peer` sent in `round`, exactly as `specs` says; they may be read-only.
+
+        Raises `ProtocolError` if something else comes, `PeerLost` if any party is gone or has aborted, `Timeout` if
+        nothing comes within the deadline of a round.
+        """
+
+    @abstractmethod
+    def abort(self, reason: str, blame: int | None = None) -> None:
+        """Tell every peer, as far as possible, that the session is over and why; then close. Never raises.
+
+        `reason` completes the sentence "party `blame` …" and must contain no secret. `blame` is by default the party
+        of the error that this channel raised, otherwise this party.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the session in good order: what was sent before still arrives. A second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        elif isinstance(error, PeerLost | ProtocolError):
+            self.abort(explain(error), error.party)
+        else:
+            # Only the class: the text of an arbitrary exception may hold values, and peers must not see those.
+            self.abort(f"stopped with {kind.__name__}")

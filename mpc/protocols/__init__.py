@@ -1,0 +1,1 @@
+"""Shares: one file per protocol, over `ring` alone (no sockets, no programs)."""

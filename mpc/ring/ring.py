@@ -1,0 +1,398 @@
+"""The arithmetic a protocol may use: Z_2^64 on arrays of words, bits on packed words, and the same on shapes alone.
+
+A protocol is written over a `Ring`. `Ring()` computes with the native kernels. `Shapes()` is the same text with the
+kernels switched off: every array is a *blank* (a read-only array of one repeated zero, whatever its shape), so a program
+can be rehearsed on any size in no time and no memory. Fused kernels are methods here; what each computes is defined in
+`native/mpc_kernels.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, reduce
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .bilinear import MUL, Bilinear
+from .kernels import kernels, threads
+from .packed import Packed
+from .prg import Stream
+
+Array = np.ndarray
+WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
+GROUP = 512  # elements of a group of bit planes: chunks are multiples of it
+TOP_SHIFT = 62  # offset 2^62 makes |x| < 2^62 non-negative before an opening for truncation
+
+
+def words_for(n: int) -> int:
+    """Words that hold n packed bits."""
+    return -(-n // 64)
+
+
+@cache
+def compare_counts(bits: int, equal: bool) -> dict[str, int]:
+    """Planes per group of a comparison on a window of `bits` bits: what is dealt (hot, and1, and2) and opened."""
+    counts = np.zeros(8, HALF_WORD)
+    kernels().compare_counts(counts, bits, int(equal))
+    names = ("hot", "mask", "open1", "and1", "local1", "open2", "and2", "local2")
+    return dict(zip(names, map(int, counts), strict=True))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads())
+
+
+def aligned(n: int) -> Array:
+    """n words, 64-byte aligned."""
+    raw = np.empty(n + 8, WORD)
+    start = -raw.ctypes.data % 64 // 8
+    return raw[start : start + n]
+
+
+class Ring:
+    """Z_2^64 (arrays of uint64) and packed bits, on the native kernels."""
+
+    abstract = False
+
+    # ---- memory and calls: what Shapes replaces ----
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
+        return np.empty(shape, dtype)
+
+    def call(self, kernel: str, *args: Any) -> None:
+        getattr(kernels(), kernel)(*args)
+
+    def solid(self, x: Array) -> Array:
+        """x, C-contiguous: what kernels and messages need."""
+        return np.asarray(x, order="C")
+
+    def local(self, f: Callable[..., Array], *xs: Array) -> Array:
+        """f(*xs) for a NumPy function that works element by element (with broadcasting)."""
+        return np.asarray(f(*xs))  # NumPy turns arrays without axes into scalars
+
+    # ---- plain arithmetic ----
+    def add(self, x: Array, y: Array) -> Array:
+        return self.local(np.add, x, y)
+
+    def sub(self, x: Array, y: Array) -> Array:
+        return self.local(np.subtract, x, y)
+
+    def neg(self, x: Array) -> Array:
+        return self.local(np.negative, x)
+
+    def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
+        return np.asarray(np.sum(x, axis=axis, dtype=WORD))
+
+    def total(self, xs: Sequence[Array]) -> Array:
+        """The sum of several arrays of one shape."""
+        return reduce(self.add, xs)
+
+    def xor(self, xs: Sequence[Array]) -> Array:
+        """The XOR of several arrays of packed words."""
+        return reduce(lambda a, b: self.local(np.bitwise_xor, a, b), xs)
+
+    def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
+        return np.concatenate(xs, axis=axis)
+
+    def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
+        """f(x, y) (+ start, whose memory is reused)."""
+        shape = f.shape(x.shape, y.shape)
+        if f is MUL:
+            return self.local(np.multiply, x, y) if start is None else self.local(np.add, start, x * y)
+        out = np.zeros(shape, WORD) if start is None else start
+        f.accumulate(_gemm, out, x, y)
+        return out
+
+    # ---- random words ----
+    def prg(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        out = self.empty(shape)
+        self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
+        return out
+
+    def blind(self, x: Array, sign: int, stream: Stream) -> Array:
+        """x + sign * (sum over the stream's keys of their words)."""
+        x = self.solid(x)
+        out = self.empty(x.shape)
+        self.call("prg_add_u64", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        return out
+
+    def blind_bits(self, x: Array, stream: Stream) -> Array:
+        """Packed words x ^ (XOR over the stream's keys of their words); the stream's position counts words."""
+        x = self.solid(x)
+        out = self.empty(x.shape)
+        self.call("prg_xor_u64", out, x, x.size, stream.keys, len(stream.keys), stream.name, stream.at)
+        return out
+
+    def mask(self, x: Array, stream: Stream) -> tuple[Array, Array]:
+        """(x + r, r) for the stream's words r."""
+        x = self.solid(x)
+        m, r = self.empty(x.shape), self.empty(x.shape)
+        self.call("mask_u64", m, r, x, x.size, stream.keys, stream.name, stream.at)
+        return m, r
+
+    # ---- products of opened operands: x = (x_open - r), y = (y_open - s) ----
+    def pair(self, f: Bilinear, x: Array, r: Array, y: Array, s: Array, offset: int, rho: Stream) -> Array:
+        """f(x - 2r, y - 2s) + rho + offset: one product per party for two evaluators."""
+        if f is MUL:
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            x, r, y, s = (self.solid(np.broadcast_to(a, shape)) for a in (x, r, y, s))
+            z = self.empty(shape)
+            self.call("mul_pair_u64", z, x, r, y, s, z.size, offset, rho.keys, rho.name, rho.at)
+            return z
+        start = self.blind(self.filled(f.shape(x.shape, y.shape), offset), 1, rho)
+        return self.product(f, self.operand(x, r), self.operand(y, s), start)
+
+    def operand(self, x: Array, r: Array) -> Array:
+        """x - 2r."""
+        x, r = self.solid(x), self.solid(r)
+        out = self.empty(x.shape)
+        self.call("operand_u64", out, x, r, out.size)
+        return out
+
+    def filled(self, shape: tuple[int, ...], value: int) -> Array:
+        return np.full(shape, value, WORD)
+
+    def pair_deal(self, f: Bilinear, r: Sequence[Array], s: Sequence[Array], rho: Array) -> Array:
+        """The mask under which `pair` leaves twice the product: rho + 2 f(r_0 - r_1, s_0 - s_1). Dealer."""
+        if f is MUL:
+            shape = rho.shape
+            a, b, c, d = (self.solid(np.broadcast_to(v, shape)) for v in (*r, *s))
+            self.call("mul_pair_deal_u64", rho, a, b, c, d, rho.size)
+            return rho
+        left, right = self.sub(r[0], r[1]), self.sub(s[0], s[1])
+        return self.product(f, self.add(left, left), right, rho)
+
+    def beaver(
+        self,
+        f: Bilinear,
+        x: Array,
+        r: Array,
+        y: Array,
+        s: Array,
+        first: bool,
+        offset: int,
+        t: Array | None,
+        stream: Stream,
+    ) -> Array:
+        """[first] f(x, y) - f(x, s) - f(r, y) + t + offset; t = the stream's words where it is None."""
+        if f is MUL:
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            x, r, y, s = (self.solid(np.broadcast_to(a, shape)) for a in (x, r, y, s))
+            z = self.empty(shape)
+            self.call("mul_beaver_u64", z, x, r, y, s, z.size, int(first), offset, t, stream.keys, stream.name, stream.at)
+            return z
+        shape = f.shape(x.shape, y.shape)
+        start = self.prg(shape, stream) if t is None else t.copy()
+        if offset:
+            start = self.add(start, self.filled(shape, offset))
+        start = self.product(f, self.sub(x, r) if first else self.neg(r), y, start)
+        return self.product(f, self.neg(x), s, start)
+
+    # ---- truncation ----
+    def trunc(
+        self,
+        z: Array,
+        others: Array | None,
+        f: int,
+        first: bool,
+        dealt: Sequence[Array] | None,
+        hi: Stream,
+        top: Stream,
+    ) -> Array:
+        """Shares of floor((x + d) / 2^f) from c = z + others = x + 2^62 + r."""
+        t = self.empty(z.shape)
+        words = dealt if dealt is not None else (None, None)
+        self.call("trunc_u64", t, z, others, t.size, f, int(first), *words, hi.keys, hi.name, top.name, hi.at)
+        return t
+
+    def trunc_deal(self, r: Array, f: int, hi: Stream, top: Stream) -> list[Array]:
+        """Corrections for the last evaluator: shares of r >> f and of r's top bit (mod 2^f is enough)."""
+        r = self.solid(r)
+        out = [self.empty(r.shape), self.empty(r.shape, HALF_WORD if f <= 32 else WORD)]
+        self.call("trunc_deal_u64", *out, r, r.size, f, hi.keys, len(hi.keys), hi.name, top.name, hi.at)
+        return out
+
+    # ---- select, bit to ring ----
+    def select(self, x: Array, x_open: Array, bit_open: Array, dealt: Sequence[Array] | None, b: Stream, rb: Stream) -> Array:
+        """Shares of x (1 - bit), bit_open = bit ^ beta packed."""
+        x, x_open = self.solid(x), self.solid(x_open)
+        y = self.empty(x.shape)
+        words = dealt if dealt is not None else (None, None)
+        self.call("select_u64", y, x, x_open, bit_open, y.size, *words, b.keys, b.name, rb.name, b.at)
+        return y
+
+    def select_deal(self, r: Array, beta: Array, b: Stream, rb: Stream) -> list[Array]:
+        """Corrections: shares of beta and of r * beta."""
+        r = self.solid(r)
+        out = [self.empty(r.shape), self.empty(r.shape)]
+        self.call("select_deal_u64", *out, r, beta, r.size, b.keys, len(b.keys), b.name, rb.name, b.at)
+        return out
+
+    def spread(self, bits: Packed) -> Array:
+        """Packed bits as words 0 and 1."""
+        return bits.bytes().astype(WORD)
+
+    # ---- comparison: planes are flat arrays of packed words ----
+    def planes(self, count: int, n: int) -> Array:
+        return self.empty((count * words_for(n),))
+
+    def compare_leaves(
+        self,
+        x_open: Array,
+        bits: int,
+        shift: int,
+        equal: bool,
+        first: bool,
+        hot: Array | None,
+        hot_stream: Stream,
+        mask: Stream,
+    ) -> tuple[Array, Array]:
+        """(kept planes, factors to open)."""
+        n, count = x_open.size, compare_counts(bits, equal)
+        local, out = self.planes(count["local1"], n), self.planes(count["open1"], n)
+        self.call(
+            "compare_leaves",
+            *(local, out, self.solid(x_open), n, bits, shift, int(equal), int(first), hot),
+            *(hot_stream.keys, hot_stream.name, mask.name, hot_stream.at),
+        )
+        return local, out
+
+    def compare_level(
+        self,
+        level: int,
+        local: Array,
+        mine: Array,
+        others: Array,
+        n: int,
+        bits: int,
+        equal: bool,
+        first: bool,
+        ands: Array | None,
+        and_stream: Stream,
+        mask: Stream,
+    ) -> tuple[Array, Array | None]:
+        """(kept planes, factors to open), or (the result, None) at the last level."""
+        count = compare_counts(bits, equal)
+        last = level == 2 or not count["open2"]
+        kept = self.planes(1 if last else count["local2"], n)
+        out = None if last else self.planes(count["open2"], n)
+        self.call(
+            "compare_level",
+            *(kept, out, local, mine, others, n, level, bits, int(equal), int(first), ands),
+            *(and_stream.keys, and_stream.name, mask.name, and_stream.at),
+        )
+        return kept, out
+
+    def compare_deal(
+        self, r: Array, bits: int, shift: int, equal: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
+    ) -> list[Array]:
+        """Corrections: one-hot planes of r's digits and the products of the AND masks of both levels."""
+        n, count = r.size, compare_counts(bits, equal)
+        out = [self.planes(count[k], n) for k in ("hot", "and1", "and2")]
+        self.call(
+            "compare_deal",
+            *(*out, self.solid(r), n, bits, shift, int(equal), hot.keys, len(hot.keys)),
+            *(hot.name, mask.name, and1.name, and2.name, hot.at),
+        )
+        return out
+
+    def bit_plane(self, x: Array, bit: int) -> Array:
+        out = self.planes(1, x.size)
+        self.call("bit_plane", out, self.solid(x), x.size, bit)
+        return out
+
+    # ---- lookup ----
+    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
+        """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices."""
+        out = self.empty((len(tables), index.size))
+        self.call("lookup_u64", out, tables, len(tables), k, onehot, self.solid(index), index.size, sign)
+        return out
+
+    def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
+        """(one-hot correction, sign +-1 as words) for the mask digit r mod 2^k; the stream is P0's alone."""
+        n = r.size
+        e, s = self.empty((n * max(1, (1 << k) // 64),)), self.empty((n,))
+        self.call("lookup_deal_u64", e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
+        return e, s
+
+
+class Shapes(Ring):
+    """The same methods on blanks: nothing is computed, shapes and sizes come out right, work is counted."""
+
+    abstract = True
+
+    def __init__(self) -> None:
+        self.multiplications = 0  # in products of arrays
+        self.words = 0  # written by kernels
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
+        self.words += prod(shape)
+        return blank(shape, dtype)
+
+    def call(self, kernel: str, *args: Any) -> None:
+        pass
+
+    def solid(self, x: Array) -> Array:
+        return x
+
+    def local(self, f: Callable[..., Array], *xs: Array) -> Array:
+        return blank(np.broadcast_shapes(*(x.shape for x in xs)), xs[-1].dtype)
+
+    def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
+        return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis))
+
+    def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
+        shape = list(xs[0].shape)
+        shape[axis] = sum(x.shape[axis] for x in xs)
+        return blank(tuple(shape), xs[0].dtype)
+
+    def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
+        self.multiplications += f.multiplications(x.shape, y.shape)
+        return blank(f.shape(x.shape, y.shape))
+
+    def filled(self, shape: tuple[int, ...], value: int) -> Array:
+        return blank(shape)
+
+    def spread(self, bits: Packed) -> Array:
+        return blank(bits.shape)
+
+
+def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
+    """An array of that shape that takes no memory: one zero, repeated by strides of 0."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+STRIP = 64  # rows per task: three parties on two cores, so no fixed split is fair
+
+
+def _gemm(c: Array, a: Array, b: Array) -> None:
+    """c += a @ b for matrices. Any strides for a and b (a transpose needs no copy); c's rows are contiguous."""
+    (m, k), p, core = a.shape, b.shape[1], kernels()
+    if not (m and k and p):
+        return
+    a, b = (x if min(x.strides, default=0) > 0 or x.size <= 1 else np.ascontiguousarray(x) for x in (a, b))
+    strides = [s // 8 for x in (a, b) for s in x.strides]
+    packed = aligned(core.gemm_packed_u64(k, p))
+    core.gemm_pack_u64(packed, k, p, _base(b), *strides[2:])
+    starts = iter(range(0, m, STRIP if m * k * p > 1 << 22 else m))
+
+    def strips(_: int) -> None:
+        work = aligned(core.gemm_work_u64())
+        size = STRIP if m * k * p > 1 << 22 else m
+        for i in starts:
+            rows = min(size, m - i)
+            core.gemm_u64(_base(c[i:]), c.strides[0] // 8, rows, p, k, _base(a[i:]), *strides[:2], packed, work)
+
+    if m * k * p > 1 << 22 and threads() > 1:
+        list(_pool().map(strips, range(threads())))
+    else:
+        strips(0)
+
+
+def _base(x: Array) -> Array:
+    """A flat view from x's first element on, for a kernel that is told the strides."""
+    extent = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) // 8
+    return np.lib.stride_tricks.as_strided(x, (extent,), (8,))

@@ -1,0 +1,1 @@
+"""Running programs: interpret (the only scheduler), rehearse (on shapes), execute (between parties)."""

@@ -1,0 +1,163 @@
+"""One party of a session: agrees on the program with the others, then moves what the steps yield over its channel."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import PeerLost, ProgramMismatch, ProtocolError
+from ..ir.program import Eqn, Program, first_difference
+from ..net.channel import Channel
+from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
+from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
+from ..ring.ring import Array, Ring
+from .interpret import Context, interpret
+
+Progress = Callable[[int, int, Eqn | None], None]  # rounds done, bytes sent and received, current equation
+NONE: list[Array] = []
+
+
+class _Arrival:
+    """What one yield expects. Messages are taken from the channel when somebody looks, in the order they were sent."""
+
+    __slots__ = ("arrays", "queues")
+
+    def __init__(self, queues: dict[int, deque[tuple[_Arrival, Callable[[], list[Array]]]]]) -> None:
+        self.queues, self.arrays = queues, dict[int, list[Array]]()
+
+    def __getitem__(self, peer: int) -> list[Array]:
+        while peer not in self.arrays:
+            arrival, receive = self.queues[peer].popleft()
+            arrival.arrays[peer] = receive()
+        return self.arrays[peer]
+
+
+@dataclass
+class Measured:
+    """What one execution did at this party."""
+
+    rounds: int = 0
+    seconds: float = 0.0
+    sent: dict[int, int] = field(default_factory=dict)  # payload bytes to each party
+    received: dict[int, int] = field(default_factory=dict)
+
+
+class Party:
+    """Party `me` of `n` (the dealer, if there is one, is number n), with its keys and its stored shares."""
+
+    def __init__(self, me: int, n: int, protocol: type[Protocol], channel: Channel) -> None:
+        self.me, self.n, self.channel = me, n, channel
+        self.processes = n + protocol.has_dealer
+        seeds = self._agree_on_seeds()
+        self.protocol = protocol(me, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
+        self.store: dict[int, Value] = {}
+        self.step = 0  # yields so far: the round number in the frames
+
+    def _agree_on_seeds(self) -> dict[int, bytes]:
+        """One seed a pair, drawn by the lower number."""
+        peers = [p for p in range(self.processes) if p != self.me]
+        seeds = {p: fresh_seed() for p in peers if p > self.me}
+        for p, seed in seeds.items():
+            self.channel.send(p, 0, [np.frombuffer(seed, np.uint8)])
+        for p in peers:
+            if p < self.me:
+                seeds[p] = self.channel.recv(p, 0, [("|u1", (SEED_BYTES,))])[0].tobytes()
+        return seeds
+
+    def agree(self, program: Program, epoch: int) -> None:
+        """Raises ProgramMismatch unless all parties are about to run the same program. Nothing else has been sent."""
+        peers = [p for p in range(self.processes) if p != self.me]
+        mine = hashlib.blake2b(program.digest + epoch.to_bytes(8, "little"), digest_size=32).digest()
+        for p in peers:
+            self.channel.send(p, self.step, [np.frombuffer(mine, np.uint8)])
+        theirs = {p: self.channel.recv(p, self.step, [("|u1", (32,))])[0].tobytes() for p in peers}
+        different = [p for p in peers if theirs[p] != mine]
+        if different:
+            raise ProgramMismatch(self._difference(program, different[0]))
+
+    def _difference(self, program: Program, peer: int) -> str:
+        """The first difference in words. Both sides send their program, which is no secret, and its length first."""
+        text = np.frombuffer(program.pack(), np.uint8)
+        self.channel.send(
+            peer,
+            self.step,
+            [
+                np.array([text.size], "<u8"),
+            ],
+        )
+        (size,) = self.channel.recv(peer, self.step, [("<u8", (1,))])
+        if size[0] > 1 << 26:
+            return f"party {peer} runs another program"
+        self.channel.send(peer, self.step, [text])
+        (theirs,) = self.channel.recv(peer, self.step, [("|u1", (int(size[0]),))])
+        other = Program.unpack(theirs.tobytes())
+        return f"party {peer} runs another program. First difference: {first_difference(program, other)}"
+
+    def run(
+        self,
+        program: Program,
+        args: Sequence[Value],
+        inputs: Mapping[int, Part],
+        epoch: int,
+        progress: Progress = lambda rounds, moved, eqn: None,
+    ) -> tuple[list[Any], Measured]:
+        """The program's results at this party (a share, a revealed value, or None where only others learn it)."""
+        self.agree(program, epoch)
+        current: list[Eqn | None] = [None]
+
+        def observe(eqn: Eqn, _: Exchange) -> None:
+            current[0] = eqn
+
+        context = Context(self.protocol, epoch, dict(inputs), observe)
+        meter = self.channel.meter
+        sent, received = dict(meter.bytes_sent), dict(meter.bytes_received)
+        start, measured = time.perf_counter(), Measured()
+
+        def report() -> None:
+            progress(measured.rounds, sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values()), current[0])
+
+        try:
+            results = self._drive(interpret(program, args, context), measured, report)
+        except (PeerLost, ProtocolError) as error:
+            if current[0] is not None and not error.where:
+                error.where = f"{current[0].op}, {current[0].where}"
+            raise
+        measured.seconds = time.perf_counter() - start
+        measured.sent = {p: b - sent.get(p, 0) for p, b in meter.bytes_sent.items()}
+        measured.received = {p: b - received.get(p, 0) for p, b in meter.bytes_received.items()}
+        return results, measured
+
+    def _drive(self, steps: Steps[list[Any]], measured: Measured, report: Callable[[], None]) -> list[Any]:
+        channel, inbox = self.channel, None
+        queues: dict[int, deque[tuple[_Arrival, Callable[[], list[Array]]]]] = {
+            p: deque() for p in range(self.processes) if p != self.me
+        }
+
+        def receive(peer: int, step: int, specs: list[Spec]) -> Callable[[], list[Array]]:
+            return lambda: channel.recv(peer, step, specs)
+
+        while True:
+            try:
+                ex = steps.send(inbox)  # type: ignore[arg-type]
+            except StopIteration as end:
+                for queue in queues.values():  # what nobody looked at still belongs to this run
+                    while queue:
+                        arrival, take = queue.popleft()
+                        take()
+                results: list[Any] = end.value
+                return results
+            self.step += 1
+            for peer, arrays in ex.send.items():
+                channel.send(peer, self.step, arrays)
+            arrival = _Arrival(queues)
+            for peer, specs in ex.recv.items():
+                queues[peer].append((arrival, receive(peer, self.step, specs)))
+            inbox = arrival
+            measured.rounds += ex.turn
+            report()

@@ -1,0 +1,245 @@
+"""The only scheduler: runs a program over a protocol, as one step that merges the exchanges of all that is ready."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..ir.ops import ELEMENTWISE_GATES, OPS, bilinear_map, index_key
+from ..ir.program import Eqn, Program
+from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
+from ..protocols.plain import Plain
+from ..ring.packed import Packed
+from ..ring.prg import Name
+from ..ring.ring import Ring
+
+CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
+WINDOW = 3  # chunks in flight: one computes while the others travel
+Observer = Callable[[Eqn, Exchange], None]
+
+
+@dataclass
+class Context:
+    """What an execution needs besides the program."""
+
+    protocol: Protocol
+    epoch: int
+    inputs: dict[int, Part] = field(default_factory=dict)  # slot -> my own input values
+    observe: Observer = lambda eqn, exchange: None  # told of every exchange and the equation it belongs to
+    clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
+
+
+def interpret(program: Program, args: Sequence[Value], ctx: Context, base: int = 0) -> Steps[list[Value]]:
+    """The program's results. Every equation that is ready runs until it must wait; all that wait exchange at once.
+
+    `base` is the first address of randomness: an equation's is a function of its place in the program alone.
+    """
+    plan, eqns = program.schedule, program.eqns
+    env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
+    missing, uses = list(plan.missing), dict(plan.uses)
+    ready = [i for i, count in enumerate(missing) if not count]
+    live: dict[int, Generator[Exchange, Any, Any]] = {}
+    waiting: dict[int, Exchange] = {}
+
+    def finish(i: int, result: Any) -> None:
+        eqn, name = eqns[i], Name(ctx.epoch, base + plan.offset[i])
+        for k, value in enumerate(result if isinstance(result, list) else [result]):
+            if k == len(eqn.types):
+                break
+            if isinstance(value, Share) and value.origin is None and value.parent is None:
+                value.origin = Origin(name, k)
+            v = plan.first_out[i] + k
+            env[v] = value
+            for j in plan.consumers.get(v, ()):
+                missing[j] -= 1
+                if not missing[j]:
+                    heapq.heappush(ready, j)
+        for v in eqn.ins:
+            uses[v] -= 1
+            if not uses[v]:
+                env.pop(v, None)  # what nobody reads any more is freed
+
+    def advance(i: int, inbox: Any) -> None:
+        try:
+            waiting[i] = ex = live[i].send(inbox)
+        except StopIteration as end:
+            del live[i]
+            finish(i, end.value)
+        else:
+            if eqns[i].body is None or hasattr(ctx.protocol, eqns[i].op):
+                ctx.observe(eqns[i], ex)
+
+    while True:
+        while ready:
+            i = heapq.heappop(ready)
+            step = start(eqns[i], [env[v] for v in eqns[i].ins], ctx, base + plan.offset[i])
+            if isinstance(step, Generator):
+                live[i] = step
+                advance(i, None)
+            else:
+                finish(i, step)
+        if not waiting:
+            return [env[v] for v in program.outs]
+        merged, split = merge(list(waiting.values()))
+        inboxes = split((yield merged))
+        resumed, waiting = list(waiting), {}
+        for i, inbox in zip(resumed, inboxes, strict=True):
+            advance(i, inbox)
+
+
+def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int) -> Any:
+    """The equation's result, if it is local, or the step that computes it."""
+    tape, protocol = Tape(Name(ctx.epoch, node)), ctx.protocol
+    if eqn.op == "fori":
+        return _repeat(eqn, ins, ctx, node)
+    if eqn.body is not None and not hasattr(protocol, eqn.op):
+        return interpret(eqn.body, ins, ctx, node + 1)
+    if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS:
+        return _public(eqn, ins, ctx, tape)
+    if eqn.op == "input":
+        shape, bits = eqn.types[0].shape, eqn.types[0].dtype.is_bool
+        return protocol.share(tape, eqn.params["owner"], shape, bits, ctx.inputs.get(eqn.params["slot"]))
+    if eqn.op == "reveal":
+        return protocol.reveal(tape, ins[0], tuple(eqn.params["to"]))  # type: ignore[arg-type]
+    if eqn.op in LOCAL:
+        return LOCAL[eqn.op](protocol, ins, eqn.params)
+
+    def gate(tape: Tape, *xs: Value) -> Steps[Share]:
+        return _gate(protocol, eqn, tape, xs)
+
+    elementwise = OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES
+    size = eqn.types[0].size
+    if elementwise and size > CHUNK and all(x.size in (1, size) for x in ins if not isinstance(x, Share) or x.size == size):
+        return _chunked(gate, tape, ins, eqn.types[0].shape, protocol)
+    return gate(tape, *ins)
+
+
+def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, xs: Sequence[Value]) -> Steps[Share]:
+    op, params = eqn.op, eqn.params
+    if op in ("mul", "matmul", "conv2d"):
+        return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
+    if op == "and_" and not all(isinstance(x, Share) for x in xs):
+        x, c = (xs[0], xs[1]) if isinstance(xs[0], Share) else (xs[1], xs[0])
+        return _now(protocol.mask_bits(x, np.broadcast_to(c, x.shape)))  # type: ignore[arg-type]
+    step: Steps[Share] = getattr(protocol, op)(tape, *(_shared(protocol, x, tape, k) for k, x in enumerate(xs)), **params)
+    return step
+
+
+def _now(value: Share) -> Steps[Share]:
+    """A step without an exchange."""
+    yield from ()
+    return value
+
+
+def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
+    """A public operand as a share."""
+    if isinstance(x, Share):
+        return x
+    share = protocol.constant(x)
+    share.origin = Origin(tape.name, OPERAND + k, tape.at)
+    return share
+
+
+def _chunked(
+    gate: Callable[..., Steps[Share]], tape: Tape, ins: Sequence[Value], shape: tuple[int, ...], protocol: Protocol
+) -> Steps[Share]:
+    """An elementwise gate on a large array, a chunk at a time: it stays in the cache, and messages overlap with work."""
+    size = int(np.prod(shape))
+    flat = [protocol.flat(x, size, Origin(tape.name, OPERAND + k)) for k, x in enumerate(ins)]
+    out: list[Part] = []
+
+    def lane(begin: int, end: int) -> Steps[None]:
+        y = yield from gate(tape._replace(at=begin), *(protocol.chunk(x, begin, end) for x in flat))
+        if not out:
+            out.extend(
+                Packed(protocol.ring.planes(1, size), (size,)) if isinstance(p, Packed) else protocol.ring.empty((size,))
+                for p in y.parts
+            )
+        for whole, part in zip(out, y.parts, strict=True):
+            if protocol.ring.abstract:
+                continue
+            if isinstance(part, Packed):
+                whole.words[begin // 64 : -(-end // 64)] = part.words
+            else:
+                whole[begin:end] = part
+
+    yield from pipeline((lane(i, min(i + CHUNK, size)) for i in range(0, size, CHUNK)), WINDOW)
+    return Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in out))
+
+
+def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int) -> Steps[list[Value]]:
+    """`times` runs of the body on the carried values; the other operands stay."""
+    assert eqn.body is not None
+    carried = len(eqn.types)
+    values, rest = ins[:carried], ins[carried:]
+    for i in range(eqn.params["times"]):
+        values = yield from interpret(eqn.body, [*values, *rest], ctx, node + 1 + i * eqn.body.span)
+    return values
+
+
+def _public(eqn: Eqn, ins: Sequence[Value], ctx: Context, tape: Tape) -> Value:
+    """An operation on public values alone: computed in the clear by everyone."""
+    shares = [ctx.clear.constant(x) for x in ins if not isinstance(x, Share)]
+    result: Any = LOCAL[eqn.op](ctx.clear, shares, eqn.params) if eqn.op in LOCAL else _gate(ctx.clear, eqn, tape, shares)
+    if isinstance(result, Generator):
+        try:
+            next(result)
+        except StopIteration as end:
+            result = end.value
+    part: Part = result.parts[0]
+    return part.bytes() if isinstance(part, Packed) else part
+
+
+def _add(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
+    x, y = ins
+    if isinstance(x, Share) and isinstance(y, Share):
+        return p.add(x, y)
+    return p.add_public(x, y) if isinstance(x, Share) else p.add_public(y, x)
+
+
+def _sub(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
+    x, y = ins
+    if isinstance(x, Share) and isinstance(y, Share):
+        return p.sub(x, y)
+    return p.add_public(x, np.negative(y)) if isinstance(x, Share) else p.add_public(p.neg(y), x)
+
+
+def _xor(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
+    x, y = ins
+    if isinstance(x, Share) and isinstance(y, Share):
+        return p.xor(x, y)
+    return p.add_public(x, y) if isinstance(x, Share) else p.add_public(y, x)
+
+
+def _take(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
+    x, start = ins
+    if isinstance(start, Share):  # the clear protocol, on public values
+        start = start.parts[0]
+    begin, length = int(start.astype(np.int64)), params["length"]
+    if not 0 <= begin <= x.shape[0] - length:
+        raise IndexError(f"rows {begin} to {begin + length} of {x.shape[0]}")
+    return p.rearrange(x, lambda a: a[begin : begin + length], whole=False)
+
+
+def _concatenate(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
+    return p.concatenate([x if isinstance(x, Share) else p.constant(x) for x in ins], params["axis"])
+
+
+LOCAL: dict[str, Callable[[Protocol, Sequence[Any], dict[str, Any]], Value]] = {
+    "add": _add,
+    "sub": _sub,
+    "neg": lambda p, ins, params: p.neg(ins[0]),
+    "xor": _xor,
+    "sum": lambda p, ins, params: p.sum(ins[0], tuple(params["axis"])),
+    "reshape": lambda p, ins, params: p.reshape(ins[0], tuple(params["shape"])),
+    "transpose": lambda p, ins, params: p.rearrange(ins[0], lambda a: a.transpose(params["axes"])),
+    "broadcast": lambda p, ins, params: p.rearrange(ins[0], lambda a: np.broadcast_to(a, tuple(params["shape"]))),
+    "index": lambda p, ins, params: p.rearrange(ins[0], lambda a: a[index_key(params["key"])], whole=False),
+    "take": _take,
+    "concatenate": _concatenate,
+    "retype": lambda p, ins, params: p.rearrange(ins[0], lambda a: a),
+}

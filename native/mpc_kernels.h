@@ -1,0 +1,121 @@
+/* Every kernel, declared once: the C compiler and cffi read this text.
+ *
+ * Conventions. Outputs come first. `n` counts elements. Words are uint64_t, ring elements of Z_2^64; bits are packed,
+ * element i in bit i % 64 of word i / 64. Kernels allocate nothing, cannot fail (shapes are checked in Python) and take
+ * no branch and no index that depends on a secret.
+ *
+ * Random words have names. Word i of the stream `name` under an expanded AES-128 key `rk` (176 bytes) is half i % 2 of
+ * AES(rk, i / 2 | name << 64) (both halves little-endian): a pure function of key, name and position, so all parties
+ * stay in step without a message. `at` is the position of the first element; it is a multiple of 512. `rks` are `count`
+ * expanded keys one after another.
+ *
+ * A dealt value v (known to the dealer) is split so: evaluators 0 .. e-2 expand their word from their own stream, the
+ * last one receives the correction v - (their sum) (XOR for bits). So a `NULL` correction means "expand my word from
+ * `rk`"; a pointer means "this is my word".
+ *
+ * Bit planes come in groups of 512 elements. A block of P planes over n elements takes P * ceil(n / 64) words: group
+ * after group, in a group plane after plane, a plane of a full group 8 words, of the last group ceil(n % 512 / 64).
+ * The stream of a P-plane field keeps 8 words for every plane: word k of plane p of group g is word
+ * ((at / 512 + g) * P + p) * 8 + k. Bits beyond n in a plane are arbitrary but always masked when they travel.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct mpc_kernels {
+    const char *name;
+
+    /* ---- random words (prg.inc) ---- */
+    /* expands a 16-byte key */
+    void (*aes_key)(uint8_t *rk, const uint8_t *key);
+    /* out = n words of the stream */
+    void (*prg_u64)(uint64_t *out, size_t n, const uint8_t *rk, uint64_t name, uint64_t at);
+    /* out = x + sign * (the sum over `count` keys of their streams); sign is +1 or -1; x may be out */
+    void (*prg_add_u64)(uint64_t *out, const uint64_t *x, size_t n, int sign, const uint8_t *rks, size_t count,
+                        uint64_t name, uint64_t at);
+    /* the same on 32-bit words: element i is half i % 2 (low half first) of stream word i / 2 */
+    void (*prg_add_u32)(uint32_t *out, const uint32_t *x, size_t n, int sign, const uint8_t *rks, size_t count,
+                        uint64_t name, uint64_t at);
+    /* out = x ^ (the xor of the streams), n words of packed bits; `at` counts words and is a multiple of 8 */
+    void (*prg_xor_u64)(uint64_t *out, const uint64_t *x, size_t n, const uint8_t *rks, size_t count, uint64_t name,
+                        uint64_t at);
+    /* r = stream, m = x + r: opens x under a fresh mask and keeps the mask */
+    void (*mask_u64)(uint64_t *m, uint64_t *r, const uint64_t *x, size_t n, const uint8_t *rk, uint64_t name, uint64_t at);
+
+    /* ---- fused ring arithmetic (ring.inc) ---- */
+    /* one product per party (two evaluators): z = (x - 2r)(y - 2s) + stream + offset, x and y opened, r and s own masks */
+    void (*mul_pair_u64)(uint64_t *z, const uint64_t *x, const uint64_t *r, const uint64_t *y, const uint64_t *s, size_t n,
+                         uint64_t offset, const uint8_t *rk, uint64_t name, uint64_t at);
+    /* Beaver: z = first * x y - x s - r y + t + offset; t = correction, or the stream where t is NULL */
+    void (*mul_beaver_u64)(uint64_t *z, const uint64_t *x, const uint64_t *r, const uint64_t *y, const uint64_t *s, size_t n,
+                           int first, uint64_t offset, const uint64_t *t, const uint8_t *rk, uint64_t name, uint64_t at);
+    /* out = x - 2r */
+    void (*operand_u64)(uint64_t *out, const uint64_t *x, const uint64_t *r, size_t n);
+    /* Dealer of mul_pair: r = r + 2 (a0 - a1)(b0 - b1) */
+    void (*mul_pair_deal_u64)(uint64_t *r, const uint64_t *a0, const uint64_t *a1, const uint64_t *b0, const uint64_t *b1,
+                              size_t n);
+    /* Truncation by f bits of the opened c = z + z_peer = x + 2^62 + r (z_peer may be NULL: z is c already):
+     *     t = first * ((c >> f) - 2^(62-f)) - hi + (c's top bit == 0 ? top << (64 - f) : 0)
+     * hi: shares of r >> f, words. top: shares of r >> 63, 32-bit words if f <= 32, else 64-bit words. Both NULL: expand
+     * from rk under name_hi and name_top (prg_u64; top as prg_add_u32 reads it, or prg_u64). */
+    void (*trunc_u64)(uint64_t *t, const uint64_t *z, const uint64_t *z_peer, size_t n, int f, int first,
+                      const uint64_t *hi, const void *top, const uint8_t *rk, uint64_t name_hi, uint64_t name_top,
+                      uint64_t at);
+    /* Dealer: hi = (r >> f) - (the sum of the streams), top likewise of r >> 63, `count` = evaluators - 1 */
+    void (*trunc_deal_u64)(uint64_t *hi, void *top, const uint64_t *r, size_t n, int f, const uint8_t *rks, size_t count,
+                           uint64_t name_hi, uint64_t name_top, uint64_t at);
+    /* y = b ? xb : x - xb, xb = xhat * B - R: share of x (1 - bit), b the opened (bit ^ beta), B and R shares of beta and of
+     * r * beta (xhat = x + r opened); B and R both NULL: expand from rk */
+    void (*select_u64)(uint64_t *y, const uint64_t *x, const uint64_t *xhat, const uint64_t *b, size_t n, const uint64_t *B,
+                       const uint64_t *R, const uint8_t *rk, uint64_t name_b, uint64_t name_r, uint64_t at);
+    /* Dealer: B = beta - streams, R = r * beta - streams, beta packed bits */
+    void (*select_deal_u64)(uint64_t *B, uint64_t *R, const uint64_t *r, const uint64_t *beta, size_t n, const uint8_t *rks,
+                            size_t count, uint64_t name_b, uint64_t name_r, uint64_t at);
+
+    /* ---- matrix product (gemm.inc) ---- */
+    /* c += a @ b mod 2^64, (m, k) @ (k, p). Strides in elements, so a transposed operand needs no copy. b is packed first
+     * into gemm_packed_u64(k, p) words; `work` has gemm_work_u64() words; both 64-byte aligned. */
+    size_t (*gemm_packed_u64)(size_t k, size_t p);
+    size_t (*gemm_work_u64)(void);
+    void (*gemm_pack_u64)(uint64_t *packed, size_t k, size_t p, const uint64_t *b, size_t row, size_t col);
+    void (*gemm_u64)(uint64_t *c, size_t ldc, size_t m, size_t p, size_t k, const uint64_t *a, size_t row, size_t col,
+                     const uint64_t *packed, uint64_t *work);
+
+    /* ---- comparison by one-hot digits (compare.inc; PROTOCOLS of the docs: one-hot blocks, radix-4 tree) ---- */
+    /* Sizes in planes for a window of `bits` (1..64) bits: counts = {hot, mask, open1, and1, local1, open2, and2, local2}.
+     * Windows of at most 16 bits have one level (open2 = and2 = local2 = 0). equal: test equality instead of `<`. */
+    void (*compare_counts)(uint32_t *counts, int bits, int equal);
+    /* Level 0: one-hot leaves. x: opened words, window = bits shift .. shift + bits - 1. hot: own shares of the one-hot
+     * planes of the mask's digits (entry 0 is not dealt: parity, party `first` takes 1 ^ xor of its others), or NULL.
+     * local: kept; open: the factors of level 1, each masked by its plane of the stream name_mask. */
+    void (*compare_leaves)(uint64_t *local, uint64_t *open, const uint64_t *x, size_t n, int bits, int shift, int equal,
+                           int first, const uint64_t *hot, const uint8_t *rk, uint64_t name_hot, uint64_t name_mask,
+                           uint64_t at);
+    /* Level 1 or 2: from the opened factors (mine ^ peer; peer may be NULL) and the shares of the mask products `ands` (or
+     * NULL): the next level's local and open, or, at the last level, local = the result: packed shares of [x < r] (or
+     * [x == r]) on the window, one plane. */
+    void (*compare_level)(uint64_t *next_local, uint64_t *next_open, const uint64_t *local, const uint64_t *mine,
+                          const uint64_t *peer, size_t n, int level, int bits, int equal, int first, const uint64_t *ands,
+                          const uint8_t *rk, uint64_t name_and, uint64_t name_mask, uint64_t at);
+    /* Dealer: hot, and1, and2 = what the last of `parties` evaluators receives for the mask r. name_and1, name_and2 differ. */
+    void (*compare_deal)(uint64_t *hot, uint64_t *and1, uint64_t *and2, const uint64_t *r, size_t n, int bits, int shift,
+                         int equal, const uint8_t *rks, size_t parties, uint64_t name_hot, uint64_t name_mask,
+                         uint64_t name_and1, uint64_t name_and2, uint64_t at);
+    /* out = packed bits: bit `bit` of every word */
+    void (*bit_plane)(uint64_t *out, const uint64_t *x, size_t n, int bit);
+
+    /* ---- one-hot lookup (lookup.inc) ---- */
+    /* out[j * n + i] = sign * sum over w of table[j * K + (v_i - w) mod K] * e_i[w], K = 2^k, 1 <= k <= 8: `columns` tables,
+     * e_i: K bits in max(1, K / 64) words per element, v_i public. */
+    void (*lookup_u64)(uint64_t *out, const uint64_t *table, size_t columns, int k, const uint64_t *e, const uint64_t *v,
+                       size_t n, int sign);
+    /* Dealer: e = onehot(r mod K) ^ e0 with e0 the stream (`max(1, K/64)` words per element) under P0's rk, only the low K
+     * bits kept; s = 2 e0[r] - 1 as a ring element */
+    void (*lookup_deal_u64)(uint64_t *e, uint64_t *s, const uint64_t *r, size_t n, int k, const uint8_t *rk, uint64_t name,
+                            uint64_t at);
+} mpc_kernels;
+
+/* Tiers this machine can run, best first, NULL at the end: "avx512", "avx2", "ref". */
+const char *const *mpc_tiers(void);
+/* The kernels of a tier, NULL if this machine cannot run it. */
+const mpc_kernels *mpc_tier(const char *name);

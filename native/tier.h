@@ -1,0 +1,27 @@
+/* What every tier file starts from. A tier is one C file: it names itself by TIER(f), turns its instructions on, and
+ * compiles the loops of the .inc files again. mpc_fill_<tier> starts from the reference and overwrites, so no entry of
+ * the table is ever NULL. */
+#pragma once
+#include <stdbool.h>
+#include <string.h>
+#include "mpc_kernels.h"
+
+#if defined(__x86_64__) && !defined(MPC_NO_X86)
+#define MPC_X86 1
+#endif
+
+void mpc_fill_ref(mpc_kernels *k);
+void mpc_fill_avx2(mpc_kernels *k, bool vaes);
+void mpc_fill_avx512(mpc_kernels *k, bool vaes);
+
+/* Elements whose random words are expanded at a time: 4 KB a stream, so a handful of streams stay in L1. */
+enum { CHUNK = 512 };
+
+static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Says that iterations are independent: an output may be the very array an input is, but not a shifted view of it. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
