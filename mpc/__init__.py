@@ -60,5 +60,6 @@ from .lang.function import fori, function
 from .lang.program import Input, Output, Program, program
 from .lang.session import Session, reveal
 from .launch.local import local
+from .launch.study import Outcome, Study
 
 __version__ = "0.1.0"

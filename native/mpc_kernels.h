@@ -97,7 +97,8 @@ typedef struct mpc_kernels {
     void (*compare_level)(uint64_t *next_local, uint64_t *next_open, const uint64_t *local, const uint64_t *mine,
                           const uint64_t *peer, size_t n, int level, int bits, int equal, int first, const uint64_t *ands,
                           const uint8_t *rk, uint64_t name_and, uint64_t name_mask, uint64_t at);
-    /* Dealer: hot, and1, and2 = what the last of `parties` evaluators receives for the mask r. name_and1, name_and2 differ. */
+    /* Dealer: hot, and1, and2 = what the last of `parties` evaluators receives for the mask r. name_and1, name_and2 differ.
+     * hot NULL: not dealt (a further comparison, at another public offset, uses the one-hots of the first). */
     void (*compare_deal)(uint64_t *hot, uint64_t *and1, uint64_t *and2, const uint64_t *r, size_t n, int bits, int shift,
                          int equal, const uint8_t *rks, size_t parties, uint64_t name_hot, uint64_t name_mask,
                          uint64_t name_and1, uint64_t name_and2, uint64_t at);

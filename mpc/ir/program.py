@@ -26,6 +26,9 @@ class Where(NamedTuple):
         return f"{self.file}:{self.line}" if self.line else ""
 
 
+NOWHERE = Where("", 0)  # inside the library
+
+
 @dataclass(frozen=True, slots=True)
 class Eqn:
     """outs = op(ins): values are numbers, see `Program`. `body`: the meaning of a derived operation, or what is repeated."""
@@ -35,7 +38,7 @@ class Eqn:
     params: dict[str, Any]
     types: tuple[Type, ...]
     body: Program | None = None
-    where: Where = Where("", 0)
+    where: Where = NOWHERE
 
     @property
     def span(self) -> int:

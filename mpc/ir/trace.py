@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .ops import OPS
-from .program import Eqn, Program, Where
+from .program import NOWHERE, Eqn, Program, Where
 from .types import Type
 
-PACKAGE = str(Path(__file__).resolve().parent.parent)
+PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
 def user_line() -> Where:
@@ -22,7 +23,7 @@ def user_line() -> Where:
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
-    return Where(Path(frame.f_code.co_filename).name, frame.f_lineno) if frame else Where("", 0)
+    return Where(Path(frame.f_code.co_filename).name, frame.f_lineno) if frame else NOWHERE
 
 
 class Node:
@@ -49,8 +50,9 @@ class Pending:
 class Graph:
     """Nodes and equations, in program order. A graph inside a function lifts outer nodes to extra parameters."""
 
-    def __init__(self, outer: Graph | None = None) -> None:
+    def __init__(self, outer: Graph | None = None, located: bool = True) -> None:
         self.outer = outer
+        self.located = located and (outer is None or outer.located)  # equations note the user's line
         self.params: list[Node] = []
         self.lifted: dict[Node, Node] = {}  # outer node -> my parameter
 
@@ -75,14 +77,21 @@ class Graph:
             self.lifted[node] = Node(self, node.type)
         return self.lifted[node]
 
-    def bind(self, op: str, ins: Sequence[Node], params: dict[str, Any], body: Program | None = None) -> tuple[Node, ...]:
+    def bind(
+        self,
+        op: str,
+        ins: Sequence[Node],
+        params: dict[str, Any],
+        body: Program | None = None,
+        where: Where | None = None,
+    ) -> tuple[Node, ...]:
         """Adds the equation op(ins) and returns its results. The doorway of every operation."""
         ins = [self.own(n) for n in ins]
         if body is not None:
             types = tuple(body.types[v] for v in body.outs)
         else:
             types = (OPS[op].rule([n.type for n in ins], params),)
-        eqn = Pending(op, ins, params, body, user_line())
+        eqn = Pending(op, ins, params, body, where or (user_line() if self.located else NOWHERE))
         eqn.outs = tuple(Node(self, t, eqn) for t in types)
         return eqn.outs
 

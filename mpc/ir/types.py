@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-
-import numpy as np
+from math import prod
 
 from ..errors import UsageError
 
@@ -48,7 +47,7 @@ class Type:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     def with_shape(self, shape: tuple[int, ...]) -> Type:
         return replace(self, shape=shape)

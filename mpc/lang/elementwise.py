@@ -33,7 +33,7 @@ from .core import (
     where,
 )
 from .function import gate
-from .piecewise import Pieces, fit
+from .piecewise import Curve, Pieces, fit, window
 
 WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
 
@@ -81,31 +81,73 @@ def sign(x: Array) -> Array:
     return astype(subtract(positive, neg), x.dtype)
 
 
-def thresholds(x: Array, values: np.ndarray) -> Array:
-    """[x >= v] as int64 for K public values: shape (..., K). x is opened once for all of them."""
-    return astype(greater_equal(expand_dims(x, -1), values), INT64)
+@gate("thresholds", lambda x, values: {"values": list(values)})
+def _thresholds(x: Array, values: tuple[int, ...]) -> Array:
+    integer = retype(x, INT64)
+    return core.concatenate([expand_dims(greater_equal(integer, v), 0) for v in values], 0)
+
+
+def thresholds(x: Array, values: Any) -> Array:
+    """[x >= v] as int64 for K public values, along a new first axis. x is opened once for all of them."""
+    words = core._words(np.asarray(values), x.dtype.fraction).view(np.int64)
+    batches = [tuple(map(int, words[i : i + 60])) for i in range(0, len(words), 60)]
+    return astype(core.concatenate([_thresholds(x, batch) for batch in batches], 0), INT64)
+
+
+def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
+    """Columns of a public table (K + 1, m), chosen by K steps of zeros and ones (K, ...): m arrays. Local."""
+    shape = steps.shape[1:]
+    flat = reshape(steps, (steps.shape[0], -1))
+    words = core._words(table, fraction)  # differences of encoded rows add up to encoded rows, without rounding
+    public = constant(np.ascontiguousarray(np.diff(words, axis=0).T), fixed64(fraction), scope_of(steps))
+    chosen = matmul(public, flat)
+    return [add(reshape(getitem(chosen, j), shape), float(table[0, j])) for j in range(table.shape[1])]
 
 
 def piecewise(x: Array, pieces: Pieces) -> Array:
     """The piecewise polynomial at x, by comparisons: any protocol, any number of parties."""
     table = np.column_stack([pieces.centres, pieces.coefficients])
     work = fixed64(x.dtype.fraction + 8)
-    if len(table) == 1:
-        chosen = [table[0, j] for j in range(table.shape[1])]
-        centred = subtract(x, chosen[0])
-    else:
-        steps = matmul(thresholds(x, pieces.knots), constant_at(np.diff(table, axis=0), work.fraction, x))
-        rows = add(steps, table[0])
-        chosen = [getitem(rows, (..., j)) for j in range(table.shape[1])]
-        centred = subtract(x, chosen[0])
+    chosen = list(table[0]) if len(table) == 1 else _rows(table, thresholds(x, pieces.knots), work.fraction)
+    centred = subtract(x, chosen[0])
     y: Any = chosen[-1]
     for coefficient in chosen[-2:0:-1]:
-        if not isinstance(y, Array):  # one piece: its leading coefficient is public
-            y = astype(multiply(centred, y), work)
-        else:
+        if isinstance(y, Array):
             y = multiply(y, centred)
+        else:  # one piece: its leading coefficient is public
+            y = astype(multiply(centred, y), work)
         y = add(y, coefficient)
     return astype(y, x.dtype)
+
+
+def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:
+    f = x.dtype.fraction
+    w = window(curve, f)
+    assert w is not None
+    outside = curve.left is not None and curve.right is not None
+    return {
+        "k": w.k,
+        "t": w.t,
+        "degree": len(w.tables) - 1,
+        "centre": w.centre,
+        "tables": w.tables.tobytes(),
+        "shift": w.fraction_out - f,
+        "bounds": [round(v * 2**f) for v in (curve.low, curve.high)] if outside else [],
+        "values": [round((v or 0.0) * 2**f) for v in (curve.left, curve.right)] if outside else [],
+    }
+
+
+@gate("spline", _spline_params)
+def _spline(x: Array, curve: Curve) -> Array:
+    return piecewise(x, fit(curve, 3))
+
+
+def smooth(x: Array, curve: Curve) -> Array:
+    """A function of one variable by piecewise polynomials."""
+    # the gate rounds with a public coin: where exact rounding is asked for, comparisons and exact products do it
+    if scope_of(x).settings.rounding != "dither" or window(curve, x.dtype.fraction) is None:
+        return piecewise(x, fit(curve, 3))
+    return _spline(x, curve)
 
 
 def constant_at(values: np.ndarray, fraction: int, near: Array) -> Array:
@@ -117,25 +159,22 @@ def _sigmoid(v: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-v)))
 
 
-@gate("sigmoid")
-def _sigmoid_gate(x: Array) -> Array:
-    return piecewise(x, fit(_sigmoid, -12.0, 12.0, 2.0**-16, degree=3, left=0.0, right=1.0))
+SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, 0.0, 1.0)
+TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, -1.0, 1.0)
+EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
+RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-19)
+RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-19)
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x): error below 2^-13; 0 below -12, 1 above 12."""
-    return _sigmoid_gate(_real(x))
-
-
-@gate("tanh")
-def _tanh_gate(x: Array) -> Array:
-    return piecewise(x, fit(np.tanh, -6.0, 6.0, 2.0**-16, degree=3, left=-1.0, right=1.0))
+    return smooth(_real(x), SIGMOID)
 
 
 @implements("tanh")
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent: error below 2^-13; -1 below -6, 1 above 6."""
-    return _tanh_gate(_real(x))
+    return smooth(_real(x), TANH)
 
 
 EXP_LOW, EXP_HIGH = -12, 16
@@ -145,13 +184,11 @@ EXP_LOW, EXP_HIGH = -12, 16
 def _exp_gate(x: Array) -> Array:
     f = x.dtype.fraction
     x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
-    whole = np.arange(EXP_LOW + 1, EXP_HIGH + 1)
-    steps = thresholds(x, whole)
-    fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, -1))  # in [0, 1)
-    powers = np.exp(np.arange(EXP_LOW, EXP_HIGH + 1, dtype=float))
-    integer = add(matmul(steps, constant_at(np.diff(powers), f + 2, x)), powers[0])
-    smooth = piecewise(astype(fraction, fixed64(20)), fit(np.exp, 0.0, 1.0, 2.0**-19, degree=6))
-    return astype(bind("mul", integer, smooth, bits=22, rounding=scope_of(x).settings.rounding), x.dtype)
+    steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1))
+    fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, 0))  # in [0, 1)
+    (integer,) = _rows(np.exp(np.arange(EXP_LOW, EXP_HIGH + 1.0))[:, None], steps, f + 2)
+    part = smooth(astype(fraction, fixed64(20)), EXP)
+    return astype(bind("mul", integer, part, bits=22, rounding=scope_of(x).settings.rounding), x.dtype)
 
 
 @implements("exp")
@@ -163,27 +200,23 @@ def exp(x: Array) -> Array:
 def _normalise(x: Array) -> tuple[Array, Array, int]:
     """(t, n, J) for integers 0 < X < 2^J (x = X / 2^f): t_j = [X >= 2^j] for j = 1 .. J-1, and n with X n in [2^(J-1), 2^J)."""
     bits = x.dtype.fraction + 15
-    integer = retype(x, INT64)
-    t = thresholds(integer, 1 << np.arange(1, bits))
-    scale = subtract(1 << (bits - 1), matmul(t, 1 << np.arange(bits - 2, -1, -1)))
+    t = thresholds(retype(x, INT64), 1 << np.arange(1, bits))
+    weights = (1 << np.arange(bits - 2, -1, -1)).reshape(1, -1)
+    scale = subtract(1 << (bits - 1), reshape(matmul(weights, reshape(t, (bits - 1, -1))), x.shape))
     return t, scale, bits
 
 
 def _unit(x: Array, scale: Array, bits: int) -> Array:
     """X n / 2^(J-1) in [1, 2) with WORK's fraction bits."""
-    product = multiply(retype(x, INT64), scale)
-    return retype(shift_right(product, bits - 1 - WORK.fraction) if bits - 1 > WORK.fraction else
-                  multiply(product, 1 << (WORK.fraction - bits + 1)), WORK)  # fmt: skip
+    product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
+    return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
 
 
 def _positive_reciprocal(x: Array) -> Array:
-    f = x.dtype.fraction
     _, scale, bits = _normalise(x)
-    u = _unit(x, scale, bits)
-    w = piecewise(u, fit(lambda v: 1 / v, 1.0, 2.0, 2.0**-9, degree=3))
-    w = multiply(w, subtract(2, multiply(u, w)))  # Newton: the relative error is squared
-    shift = WORK.fraction + bits - 1 - 2 * f
-    return retype(shift_right(multiply(retype(w, INT64), scale), shift), x.dtype)
+    inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
+    shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
+    return retype(shift_right(multiply(retype(inverse, INT64), scale), shift), x.dtype)
 
 
 @gate("reciprocal")
@@ -212,14 +245,11 @@ def divide(x: Any, y: Any) -> Array:
 
 @gate("rsqrt")
 def _rsqrt_gate(x: Array) -> Array:
-    f = x.dtype.fraction
     t, scale, bits = _normalise(x)
-    u = _unit(x, scale, bits)
-    w = piecewise(u, fit(lambda v: v**-0.5, 1.0, 2.0, 2.0**-11, degree=3))
-    w = multiply(w, subtract(1.5, multiply(multiply(u, 0.5), square(w))))  # Newton
-    half_powers = 2.0 ** ((f - np.arange(bits)) / 2)  # 2^((f - e) / 2), chosen by the steps of t
-    factor = add(matmul(t, constant_at(np.diff(half_powers), 20, x)), half_powers[0])
-    return astype(multiply(w, factor), x.dtype)
+    root = smooth(_unit(x, scale, bits), RSQRT)
+    half_powers = 2.0 ** ((x.dtype.fraction - np.arange(bits)) / 2)  # 2^((f - e) / 2), chosen by the steps of t
+    (factor,) = _rows(half_powers[:, None], t, 20)
+    return astype(multiply(root, factor), x.dtype)
 
 
 def rsqrt(x: Array) -> Array:

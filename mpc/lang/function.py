@@ -67,9 +67,11 @@ class Traced:
         self.program, self.lifted, self.structure = program, lifted, structure
 
 
-def trace(function: Callable[..., Any], types: Sequence[Type], call: Callable[[list[Array]], Any], scope: Scope) -> Traced:
-    """Runs `call` on symbolic arrays of these types and records what it does."""
-    inner = Scope(Graph(outer=scope.graph), scope.settings, None)
+def trace(
+    function: Callable[..., Any], types: Sequence[Type], call: Callable[[list[Array]], Any], scope: Scope, located: bool = True
+) -> Traced:
+    """Runs `call` on symbolic arrays of these types and records what it does, with source lines if `located`."""
+    inner = Scope(Graph(scope.graph, located), scope.settings, None)
     params = [Array(inner.graph.parameter(t), inner) for t in types]
     token = tracing.set(inner)
     try:
@@ -128,7 +130,7 @@ def gate(name: str, params: Callable[..., dict[str, Any]] = lambda *a, **k: {}) 
     """
 
     def decorate(f: F) -> F:
-        cache: dict[Any, Traced] = {}
+        cache: dict[Any, Traced] = {}  # its bodies serve calls from any line, so their equations name none
 
         @functools.wraps(f)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -138,7 +140,7 @@ def gate(name: str, params: Callable[..., dict[str, Any]] = lambda *a, **k: {}) 
             static = tuple(a for a in args if not isinstance(a, Array))
             key = (tuple(a.type for a in arrays), static, tuple(kwargs.items()), scope.settings)
             if key not in cache:
-                cache[key] = trace(f, key[0], lambda xs: f(*xs, *static, **kwargs), scope)
+                cache[key] = trace(f, key[0], lambda xs: f(*xs, *static, **kwargs), scope, located=False)
             return bind(name, *arrays, body=cache[key].program, **stored)
 
         return call  # type: ignore[return-value]

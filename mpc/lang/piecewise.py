@@ -12,6 +12,18 @@ import numpy as np
 Real = Callable[[np.ndarray], np.ndarray]
 
 
+class Curve(NamedTuple):
+    """A real function on [low, high) to be approximated with error at most `tol`. `left`, `right`: its constant values
+    outside; None if the argument is known to be inside."""
+
+    f: Real
+    low: float
+    high: float
+    tol: float
+    left: float | None = None
+    right: float | None = None
+
+
 class Pieces(NamedTuple):
     """Piece i covers [knots[i-1], knots[i]): sum_j coefficients[i, j] (x - centres[i])^j."""
 
@@ -31,13 +43,9 @@ def _polynomial(f: Real, low: float, high: float, degree: int) -> tuple[np.ndarr
 
 
 @lru_cache(maxsize=256)
-def fit(
-    f: Real, low: float, high: float, tol: float, degree: int, left: float | None = None, right: float | None = None
-) -> Pieces:
-    """The fewest pieces of one degree with error at most `tol` on [low, high].
-
-    `left`, `right`: constant values below and above; without them the outer pieces continue.
-    """
+def fit(curve: Curve, degree: int) -> Pieces:
+    """The fewest pieces of one degree that are good enough, with constant pieces outside if the curve has them."""
+    f, low, high, tol, left, right = curve
     edges = [low]
     while edges[-1] < high:
         start, stop = edges[-1], high
@@ -66,3 +74,56 @@ def fit(
             centres.insert(where, low if at == 0 else high)
             knots.insert(where if at == 0 else len(knots), low if at == 0 else high)
     return Pieces(np.array(knots), np.array(centres), np.array(rows))
+
+
+class Window(NamedTuple):
+    """Tables for the one-hot spline gate: x - centre is read in a window of k + t bits at scale 2^fraction_in."""
+
+    k: int
+    t: int
+    centre: int
+    tables: np.ndarray  # (degree + 1, 2^k) words; column j at scale fraction_out - j * fraction_in
+    fraction_out: int
+
+
+@lru_cache(maxsize=256)
+def window(curve: Curve, fraction: int) -> Window | None:
+    """The cheapest tables that are good enough for arguments with `fraction` bits, or None if a word cannot hold any.
+
+    Piece i is centred at i 2^t and serves offsets in (-2^t, 2^t), twice its width; the outermost piece at each end is left
+    unused, because the borrow wraps there.
+    """
+    middle = round((curve.low + curve.high) / 2 * 2**fraction) / 2**fraction
+    reach = max(curve.high - middle, middle - curve.low)
+    for k, degree in ((5, 3), (6, 2), (6, 3), (7, 2), (8, 2), (7, 3), (8, 3)):
+        count = 1 << k
+        half = int(np.ceil(np.log2(reach / (1 - 2 / count))))  # log2 of half the window
+        t = half + 1 + fraction - k
+        if t < 1:
+            continue
+        width = 2.0 ** (t - fraction)
+        i = np.arange(count)
+        centres = np.where(i >= count // 2, i - count, i) * width
+        used = np.abs(centres) <= reach + width
+        nodes = np.cos(np.pi * (np.arange(16) + 0.5) / 16)
+        with np.errstate(all="ignore"):
+            values = curve.f(np.clip(middle + centres + nodes[:, None] * width, curve.low - 2 * width, curve.high + 2 * width))
+        values = np.where(used & np.isfinite(values), values, 0.0)
+        p = np.polynomial.polynomial.polyfit(nodes, values, degree)
+        size = int(np.ceil(np.log2(np.max(np.abs(values)) + 1e-9))) + 1
+        out = min(60 - max(size, 0), 24 + degree * fraction)
+        scales = [out - j * fraction for j in range(degree + 1)]
+        if scales[-1] < 0:
+            continue
+        rows = [np.rint(p[j] / width**j * 2.0 ** scales[j]) for j in range(degree + 1)]
+        x = np.linspace(curve.low, curve.high, 4001, endpoint=False)
+        near = np.floor((x - middle) / width).astype(int)
+        error = 0.0
+        for piece in (near, near + 1):  # each point is served by two pieces
+            d = x - middle - piece * width
+            y = sum(rows[j][piece % count] / 2.0 ** scales[j] * d**j for j in range(degree + 1))
+            error = max(error, float(np.max(np.abs(y - curve.f(x)))))
+        if error <= curve.tol:
+            tables = np.stack([row.astype(np.int64).view("<u8") for row in rows])
+            return Window(k, t, round(middle * 2**fraction), tables, out)
+    return None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import linecache
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, UsageError
 from ..ir.program import Program as Equations
+from ..ir.program import Where
 from ..ir.types import DType
 from ..run.audit import Audit
 from ..run.rehearse import Report
@@ -53,12 +58,13 @@ class Planned:
     session: Session
     results: list[Array]
     receivers: list[tuple[int, ...]]
-    names: list[str]
+    names: list[str]  # of the results, each once
+    lines: list[Where] = field(repr=False)  # where each result was computed
     structure: Any = field(repr=False)
 
-    @property
+    @cached_property
     def equations(self) -> Equations:
-        return self.session.equations(self.results, self.receivers, self.names)
+        return self.session.equations(self.results, self.receivers, self.names, self.lines)
 
     def cost(self) -> Report:
         """Rounds, bytes and predicted time."""
@@ -69,8 +75,18 @@ class Planned:
         return self.session.audit_of(self.equations)
 
     def run(self) -> Any:
-        """The results as `main` returns them, in NumPy arrays. (In a local session all of them, whoever the receiver.)"""
-        values = self.session.reveal_each(self.results, self.receivers)
+        """The results as `main` returns them, in NumPy arrays. (In a local session all of them, whoever the receiver.)
+
+        Once: the parties keep nothing. Raises SessionError the second time.
+        """
+        return self.arrange(self.values())
+
+    def values(self) -> list[np.ndarray]:
+        """The results in order of `names`."""
+        return self.session.reveal_each(self.results, self.receivers, self.lines, last=True)
+
+    def arrange(self, values: Sequence[Any]) -> Any:
+        """One value per result, as `main` returns them."""
         return unflatten(self.structure, values)
 
 
@@ -108,15 +124,30 @@ class Program:
         for name, declared in self.inputs.items():
             value = data[name]
             if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple):
-                arrays[name] = session.placeholder(value[0], declared.party, declared.dtype or value[1], name)
+                arrays[name] = session.placeholder(value[0], declared.party, declared.dtype or value[1], name, self._line(name))
             else:
-                arrays[name] = session.input(value, declared.party, declared.dtype, name)
+                arrays[name] = session.input(value, declared.party, declared.dtype, name, self._line(name))
         result = self.main(**arrays)
         leaves, structure = flatten(result)
+        if not leaves:
+            raise UsageError(f"{self.main.__name__} returns no secret array (at {self._line('')}): there is nothing to compute")
         outputs = self._outputs_of(result, leaves)
         receivers = [tuple(session.party(p) for p in o.parties) for o in outputs]
-        names = [o.name or f"result {i}" for i, o in enumerate(outputs)]
-        return Planned(session, leaves, receivers, names, structure)
+        labels = [o.name for o in outputs]
+        if isinstance(result, dict):
+            keys = [str(k) for k, v in result.items() for _ in flatten(v)[0]]
+            labels = [label or key for label, key in zip(labels, keys, strict=True)]
+        names = [label if labels.count(label) == 1 and label else f"{label or 'result'} {i}" for i, label in enumerate(labels)]
+        lines = [x.node.eqn.where if x.node.eqn and x.node.eqn.where.line else self._line("") for x in leaves]
+        return Planned(session, leaves, receivers, names, lines, structure)
+
+    def _line(self, parameter: str) -> Where:
+        """The source line of a parameter; else that of the function."""
+        code = self.main.__code__
+        lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+        pattern = re.compile(rf"\b{re.escape(parameter)}\s*:") if parameter else re.compile(r"\bdef\b")
+        found = next((i for i, text in enumerate(lines) if pattern.search(text)), 0)
+        return Where(Path(code.co_filename).name, code.co_firstlineno + found)
 
     def _outputs_of(self, result: Any, leaves: Sequence[Array]) -> list[Output]:
         """The Output that applies to each array of the result."""
@@ -127,9 +158,10 @@ class Program:
             raise UsageError(f"{self.main.__name__} declares {len(self.outputs)} outputs and returns {max(1, len(parts))}")
         return [o for part, o in zip(parts, self.outputs, strict=True) for _ in flatten(part)[0]]
 
-    def load(self) -> dict[str, Any]:
-        """Data from the `load` functions of the inputs, where they have one."""
-        return {name: np.asarray(i.load()) for name, i in self.inputs.items() if i.load is not None}
+    def load(self, names: Collection[str] | None = None) -> dict[str, Any]:
+        """Data from the `load` functions of the inputs (all of them, or these), where they have one."""
+        wanted = {n: i for n, i in self.inputs.items() if names is None or n in names}
+        return {name: np.asarray(i.load()) for name, i in wanted.items() if i.load is not None}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.main(*args, **kwargs)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, SessionError, TypeMismatch
-from ..ir.program import Program
+from ..ir.program import Program, Where
 from ..ir.trace import Graph, Node, assemble, needed
 from ..ir.types import BOOL, INT64, DType, Type
 from ..protocols.base import Part, Protocol
@@ -52,12 +52,12 @@ def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DTy
     if dtype.is_bool:
         if not np.isin(array, (0, 1)).all():
             raise InputError("a bool input holds True and False (or 0 and 1) only")
-        return Packed.of(np.ascontiguousarray(array.astype(np.uint8))), dtype
+        return Packed.of(np.array(array, np.uint8, order="C")), dtype
     if dtype == INT64:
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
             raise InputError("fractional values as int64: choose dtype=mpc.fixed64(), or round them first")
-        return np.ascontiguousarray(array.astype(np.int64)).view("<u8"), dtype
-    return np.ascontiguousarray(encode(array, dtype.fraction)), dtype
+        return np.array(array, np.int64, order="C").view("<u8"), dtype
+    return np.asarray(encode(array, dtype.fraction), order="C"), dtype
 
 
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
@@ -93,16 +93,19 @@ class Session:
         self._closed = False
 
     # ---- inputs ----
-    def input(self, x: Any, owner: int | str = 0, dtype: DType | None = None, name: str = "") -> Array:
+    def input(
+        self, x: Any, owner: int | str = 0, dtype: DType | None = None, name: str = "", where: Where | None = None
+    ) -> Array:
         """A secret array from plain data that `owner` holds. Shared when a result that needs it is revealed.
 
         dtype: by default float64 becomes the session's fixed point, integers int64, bool bool. Raises InputError,
-        RangeError for values that cannot be represented; then nothing is sent.
+        RangeError for values that cannot be represented; then nothing is sent. name and where (the caller's source line
+        by default) are what the audit shows.
         """
         self._check_open()
         party = self.party(owner)
         part, dtype = encode_input(x, dtype, self.settings.dtype)
-        array = self.placeholder(tuple(part.shape), party, dtype, name)
+        array = self.placeholder(tuple(part.shape), party, dtype, name, where)
         self._inputs[self._slots] = (party, part)
         return array
 
@@ -114,12 +117,19 @@ class Session:
             return int(who)
         raise InputError(f"no party {who!r}: this session has {', '.join(f'{i} ({n})' for i, n in enumerate(self.names))}")
 
-    def placeholder(self, shape: tuple[int, ...], owner: int | str, dtype: DType | None = None, name: str = "") -> Array:
+    def placeholder(
+        self,
+        shape: tuple[int, ...],
+        owner: int | str,
+        dtype: DType | None = None,
+        name: str = "",
+        where: Where | None = None,
+    ) -> Array:
         """An input of which only the shape is known: enough for `cost` and `audit`."""
         dtype = dtype or self.settings.dtype
         params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": [dtype.kind, dtype.fraction],
                   "name": name}  # fmt: skip
-        return Array(self._scope.graph.bind("input", [], params)[0], self._scope)
+        return Array(self._scope.graph.bind("input", [], params, where=where)[0], self._scope)
 
     def _slot(self) -> int:
         self._slots += 1
@@ -127,15 +137,21 @@ class Session:
 
     # ---- before the run ----
     def equations(
-        self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]] | None = None, names: Sequence[str] = ()
+        self,
+        arrays: Sequence[Array],
+        receivers: Sequence[Sequence[int]] | None = None,
+        names: Sequence[str] = (),
+        lines: Sequence[Where] | None = None,
     ) -> Program:
-        """The program that reveals these arrays (to everyone by default)."""
-        nodes = self._reveal_nodes(arrays, receivers)
+        """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each."""
+        nodes = self._reveal_nodes(arrays, receivers, lines)
         return assemble(needed(nodes).leaves, nodes, names)
 
     def rehearse(self, program: Program) -> Report:
         """The cost of a program of this session."""
-        return rehearse(program, self.protocol, self.n)
+        report = rehearse(program, self.protocol, self.n)
+        report.names = (*self.names, *(["dealer"] if self.protocol.has_dealer else []))
+        return report
 
     def audit_of(self, program: Program) -> Audit:
         """Who supplies and who learns what in a program of this session."""
@@ -154,14 +170,17 @@ class Session:
         return self.audit_of(self.equations(arrays))
 
     # ---- results ----
-    def _reveal_nodes(self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]] | None) -> list[Node]:
+    def _reveal_nodes(
+        self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]] | None, lines: Sequence[Where] | None = None
+    ) -> list[Node]:
         for array in arrays:
             if array.scope is not self._scope:
                 raise SessionError("this array belongs to another session, or to a function that is being traced")
         everyone = range(self.n)
         lists = receivers if receivers is not None else [everyone] * len(arrays)
         return [
-            self._scope.graph.bind("reveal", [a.node], {"to": sorted(set(to))})[0] for a, to in zip(arrays, lists, strict=True)
+            self._scope.graph.bind("reveal", [a.node], {"to": sorted(set(to))}, where=line)[0]
+            for a, to, line in zip(arrays, lists, lines or [None] * len(arrays), strict=True)
         ]
 
     def reveal(self, *arrays: Array, to: int | str | Sequence[int | str] | None = None) -> list[np.ndarray]:
@@ -169,20 +188,31 @@ class Session:
         parties = range(self.n) if to is None else [self.party(p) for p in ([to] if isinstance(to, (int, str)) else to)]
         return self.reveal_each(arrays, [list(parties)] * len(arrays))
 
-    def reveal_each(self, arrays: Sequence[Array], receivers: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """The values of several arrays in one run, each for its own receivers."""
+    def reveal_each(
+        self,
+        arrays: Sequence[Array],
+        receivers: Sequence[Sequence[int]],
+        lines: Sequence[Where] | None = None,
+        last: bool = False,
+    ) -> list[np.ndarray]:
+        """The values of several arrays in one run, each for its own receivers.
+
+        last: nothing is computed from these arrays afterwards, so the parties run exactly the program of `equations`.
+        """
         self._check_open()
         if any(len(r) == 0 for r in receivers):
             raise InputError("reveal to nobody")
-        values = self._run(self._reveal_nodes(arrays, receivers))
+        values = self._run(self._reveal_nodes(arrays, receivers, lines), last)
         return [decode_output(v, a.dtype) for v, a in zip(values, arrays, strict=True)]
 
-    def _run(self, outs: list[Node]) -> list[Part]:
+    def _run(self, outs: list[Node], last: bool = False) -> list[Part]:
         assert self._backend is not None
         found = needed(outs)
         computed = {n for e in found.eqns for n in e.outs}
-        keep = self._still_needed(computed)
+        keep = [] if last else self._still_needed(computed)
         leaves = found.leaves
+        if any(n not in self._stored for n in leaves):
+            raise SessionError("a value was not kept: the program that computed it has run. Plan it again.")
         program = assemble(leaves, [*outs, *keep])
         slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
         inputs: dict[int, dict[int, Part]] = {}

@@ -45,6 +45,15 @@ def choose_protocol(name: str, parties: int) -> type[Protocol]:
     return found[name]
 
 
+def choose_settings(truncation: str, dtype: DType | None) -> Settings:
+    """What a session fixes for the meaning of programs."""
+    if truncation == "exact":
+        truncation = "nearest"
+    if truncation not in ROUNDINGS:
+        raise UsageError(f"truncation {truncation!r}: choose {', '.join(ROUNDINGS)}, or exact (nearest)")
+    return Settings(truncation, dtype or fixed64(16))
+
+
 def local(
     parties: int = 3,
     protocol: str = "helper",
@@ -62,13 +71,10 @@ def local(
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. deadline: seconds a party may take in a
     round. Raises UsageError for a combination that does not exist.
     """
-    if truncation == "exact":
-        truncation = "nearest"
-    if truncation not in ROUNDINGS:
-        raise UsageError(f"truncation {truncation!r}: choose {', '.join(ROUNDINGS)}, or exact (nearest)")
+    settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
     cluster = LocalCluster(chosen, protocol, parties, deadline, progress)
-    return Session(chosen, protocol, parties, cluster, Settings(truncation, dtype or fixed64(16)), names)
+    return Session(chosen, protocol, parties, cluster, settings, names)
 
 
 class LocalCluster(Backend):
@@ -77,7 +83,7 @@ class LocalCluster(Backend):
     def __init__(self, protocol: type[Protocol], name: str, parties: int, deadline: float, progress: Progress | None) -> None:
         self.parties, self.processes = parties, parties + protocol.has_dealer
         self._progress = progress
-        self._epoch = 0
+        self._epoch, self._running = 0, False
         self._folder = tempfile.mkdtemp(prefix="mpc-")
         self._context: zmq.Context[Any] = zmq.Context()
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -128,12 +134,14 @@ class LocalCluster(Backend):
             raise SessionError("the session is closed")
         packed = np.frombuffer(program.pack(), np.uint8)
         self._epoch += 1
+        self._running = True
         for me, socket in enumerate(self._sockets):
             mine = inputs.get(me, {})
             command = {"do": "run", "epoch": self._epoch, "args": list(stored), "keep": list(keep), "drop": list(drop),
                       "slots": list(mine), "progress": me == 0 and self._progress is not None}  # fmt: skip
             control.send(socket, command, [packed, *mine.values()])
         answers = self._collect("done", None)
+        self._running = False
         revealed: list[dict[int, Part]] = [{} for _ in range(len(program.outs) - len(keep))]
         measured = []
         for me, (header, parts) in enumerate(answers):
@@ -187,7 +195,10 @@ class LocalCluster(Backend):
         return PeerLost(silent[0], f"did not answer within {START_SECONDS:.0f} s")
 
     def close(self) -> None:
-        """Ends all processes; they leave by themselves or are killed."""
+        """Ends all processes; they leave by themselves or are killed. In the middle of a run they do not listen: at once."""
+        if self._running:
+            for child in self._children:
+                child.kill()
         for socket, child in zip(self._sockets, self._children, strict=False):
             if child.poll() is None:
                 with contextlib.suppress(zmq.ZMQError):

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 import msgspec
@@ -85,6 +86,8 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
         try:
             _run(party, header, parts, programs, socket)
         except Exception as error:
+            if not isinstance(error, MPCError):  # a bug: show where, not the text, which may hold values
+                sys.stderr.write(f"party {me}: {type(error).__name__}\n" + "".join(traceback.format_tb(error.__traceback__)))
             channel.abort(*_farewell(error))
             control.send(socket, {"is": "error", **control.error_fields(error, me)})
             return

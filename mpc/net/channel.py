@@ -33,40 +33,44 @@ class Meter:
 
     def __init__(self, out: Mapping[int, Lane], into: Mapping[int, Lane]) -> None:
         self._out, self._into = out, into
+        self._before: dict[Lane, tuple[int, int, int]] = dict.fromkeys((*out.values(), *into.values()), (0, 0, 0))
 
     @property
     def bytes_sent(self) -> dict[int, int]:
         """Payload bytes to each peer."""
-        return {peer: lane.payload for peer, lane in self._out.items()}
+        return {peer: self._since(lane)[0] for peer, lane in self._out.items()}
 
     @property
     def bytes_received(self) -> dict[int, int]:
         """Payload bytes from each peer."""
-        return {peer: lane.payload for peer, lane in self._into.items()}
+        return {peer: self._since(lane)[0] for peer, lane in self._into.items()}
 
     @property
     def messages_sent(self) -> dict[int, int]:
         """Messages with arrays to each peer."""
-        return {peer: lane.messages for peer, lane in self._out.items()}
+        return {peer: self._since(lane)[1] for peer, lane in self._out.items()}
 
     @property
     def messages_received(self) -> dict[int, int]:
         """Messages with arrays from each peer."""
-        return {peer: lane.messages for peer, lane in self._into.items()}
+        return {peer: self._since(lane)[1] for peer, lane in self._into.items()}
 
     @property
     def overhead(self) -> int:
         """Bytes of headers and control frames that this party sent."""
-        return sum(HEADER * lane.messages + lane.extra for lane in self._out.values())
+        return sum(HEADER * messages + extra for _, messages, extra in map(self._since, self._out.values()))
 
     def reset(self) -> None:
         """Set everything to zero."""
-        for lane in (*self._out.values(), *self._into.values()):
-            lane.messages = lane.payload = lane.extra = 0
+        self._before = {lane: (lane.payload, lane.messages, lane.extra) for lane in self._before}
+
+    def _since(self, lane: Lane) -> tuple[int, int, int]:
+        payload, messages, extra = self._before[lane]
+        return lane.payload - payload, lane.messages - messages, lane.extra - extra
 
 
 class Channel(ABC):
-    """One party's links to all the others, in one session.
+    """One party's links to all the others, in one session. For one thread at a time.
 
     After a `PeerLost` or a `ProtocolError` the session is over: every later call raises the same error. Used as a
     context manager, it aborts when the block is left by an exception and closes otherwise.

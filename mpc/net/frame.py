@@ -166,13 +166,19 @@ class Lane:
     sleep the caches are cold and every line costs about three times what a benchmark says; hence the short cuts.
     """
 
-    __slots__ = ("_address", "_data", "dst", "epoch", "extra", "messages", "payload", "seq", "session", "src")
+    __slots__ = ("_address", "_data", "controls", "dst", "epoch", "extra", "payload", "seq", "session", "src")
 
     def __init__(self, session: bytes, src: int, dst: int, epoch: int = 0) -> None:
         self.session, self.src, self.dst, self.epoch, self.seq = session, src, dst, epoch, 0
-        self.messages = self.payload = self.extra = 0  # data messages, their payload bytes, bytes of control frames
+        # For the meter: payload bytes of data messages; control messages and their bytes.
+        self.payload = self.controls = self.extra = 0
         self._address = {k: _ADDRESS.pack(MAGIC, VERSION, k, 0, session, src, dst, epoch) for k in KINDS}
         self._data = self._address[DATA]
+
+    @property
+    def messages(self) -> int:
+        """Data messages so far."""
+        return self.seq - self.controls
 
     def header(self, round: int, plan: Layout) -> bytes:
         """The header of the next message."""
@@ -182,7 +188,6 @@ class Lane:
         """The next message, if `plan.joined`: one frame."""
         header = self._data + _COUNTS.pack(self.seq, round) + plan.content
         self.seq += 1
-        self.messages += 1
         self.payload += plan.size
         if plan.only:
             return header + arrays[0].tobytes()
@@ -192,33 +197,36 @@ class Lane:
         """The frames of the next message, if not `plan.joined`. Arrays are not copied if they are C-contiguous."""
         frames: list[Buffer] = [self.header(round, plan)]
         self.seq += 1
-        self.messages += 1
         self.payload += plan.size
         for a in arrays:
             flat = np.ascontiguousarray(a).reshape(-1).view(np.uint8).data
             frames += [flat[at : at + FRAME] for at in range(0, a.nbytes, FRAME)]
         return frames
 
-    def open(self, frames: Sequence[Buffer], header: bytes, round: int, plan: Layout) -> list[Array]:
-        """The arrays of the next message; they may be read-only views of its frames.
+    def open(self, frames: Sequence[Buffer], header: bytes, round: int, plan: Layout) -> list[Array] | None:
+        """The arrays of the next message; they may be read-only views of its frames. None if it is a control message.
 
         Raises `ProtocolError`, naming what differs, unless the message is exactly what `round` and `plan` say;
         `header` is what `header(round, plan)` returned, which a receiver can build before it waits.
         """
         head = frames[0]
         if head[:HEADER] != header:
-            check(parse(head[:HEADER], self.src), self._want(DATA, round, plan.spec, plan.size), self.src)
+            got = parse(head[:HEADER], self.src)
+            if got.kind != DATA:
+                return None
+            check(got, self._want(DATA, round, plan.spec, plan.size), self.src)
             raise ProtocolError(self.src, "a header that differs from the expected one", round)
+        if plan.only and len(head) == HEADER + plan.size and len(frames) == 1:
+            self.seq += 1
+            self.payload += plan.size
+            return [np.ndarray(plan.only[1], plan.only[0], head, HEADER)]
         whole = HEADER + plan.size if plan.joined else HEADER
         if len(head) != whole or tuple([len(f) for f in frames[1:]]) != plan.frames:
-            got = sum(map(len, frames)) - HEADER
-            reason = f"{got} payload bytes in {len(frames)} frames instead of {plan.size} in {1 + len(plan.frames)}"
+            size = sum(map(len, frames)) - HEADER
+            reason = f"{size} payload bytes in {len(frames)} frames instead of {plan.size} in {1 + len(plan.frames)}"
             raise ProtocolError(self.src, reason, round)
         self.seq += 1
-        self.messages += 1
         self.payload += plan.size
-        if plan.only:
-            return [np.ndarray(plan.only[1], plan.only[0], head, HEADER)]
         if plan.joined:
             return [_aligned(np.ndarray(shape, dtype, head, at)) for dtype, shape, at in plan.places]
         return _assemble(frames, plan)
@@ -227,6 +235,7 @@ class Lane:
         """The next control frame; these belong to no round."""
         frame = self._address[kind] + _COUNTS.pack(self.seq, 0) + _CONTENT.pack(_NO_SPEC, len(payload)) + payload
         self.seq += 1
+        self.controls += 1
         self.extra += len(frame)
         return frame
 
@@ -244,6 +253,7 @@ class Lane:
             raise ProtocolError(self.src, f"a {NAMES[got.kind]} message of {len(frames)} frames")
         if not ahead:
             self.seq += 1
+            self.controls += 1
             self.extra += HEADER + len(payload)
         return got.kind, payload
 

@@ -96,7 +96,7 @@ class Link:
         try:
             if self.binds:
                 s.bind(self.address)
-                if self.address.startswith("ipc:///"):
+                if self.address.startswith("ipc://") and not self.address.startswith("ipc://@"):
                     self._file = self.address.removeprefix("ipc://")
             else:
                 s.connect(self.address)

@@ -60,10 +60,13 @@ class _Memory(Channel):
         plan = layout(tuple(specs))
         lane = self._in[peer]
         try:
-            return lane.open(self._take(peer, round), lane.header(round, plan), round, plan)
+            arrays = lane.open(self._take(peer, round), lane.header(round, plan), round, plan)
+            if arrays is None:
+                raise ProtocolError(peer, "a control message where data are due", round)
         except (PeerLost, ProtocolError) as error:
             self._failure = error
             raise
+        return arrays
 
     def abort(self, reason: str, blame: int | None = None) -> None:
         if blame is None:

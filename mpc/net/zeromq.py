@@ -14,12 +14,11 @@ import zmq
 from mpc.errors import MPCError, PeerLost, ProtocolError, SessionError, Timeout, UsageError
 from mpc.net import frame
 from mpc.net.channel import Channel, Meter, Spec, aborted, explain
-from mpc.net.frame import ABORT, BYE, CREDIT, DATA, HEADER, HELLO, Array, Buffer, Lane, layout, layout_of
+from mpc.net.frame import ABORT, BYE, CREDIT, HEADER, HELLO, Array, Buffer, Lane, layout, layout_of
 from mpc.net.link import NOBLOCK, PUSH_MORE, SLICE, Link, Security, kind_of
 
 __all__ = ["Security", "ZeroMQ"]
 
-_DATA = bytes([DATA])
 _FLUSH = 30.0  # seconds that an orderly end may take to push out what is queued, when the peer still reads
 _FAREWELL = 1.0  # seconds for an ABORT to get out
 
@@ -28,13 +27,14 @@ class ZeroMQ(Channel):
     """Party `me`'s channel in one session of `parties` processes; it is ready when the constructor returns.
 
     `addresses` gives the endpoint of each pair (lower, higher) party, as a mapping or a function of both; the lower
-    one binds. `session` is the 16-byte id that all agree on. `streams` lists the one-way links as (from, to): there
-    `send` waits while the receiver is `budget` bytes behind; elsewhere it never waits.
+    one binds. A folder for ipc must be private to the user. `session` is the 16-byte id that all agree on. `streams`
+    lists the one-way links as (from, to): there `send` waits while the receiver is `budget` bytes behind; elsewhere
+    it never waits.
 
     Times in seconds: `deadline` for a message that is due while its sender is alive; `heartbeat` between two probes of
     an idle link, `silence` after a probe until its party counts as lost (so a stopped process is noticed within
-    `heartbeat + silence`); `connect_deadline` for all parties to appear; `linger` for the peers to leave too, in
-    `close`.
+    `heartbeat + silence`; links slower than 20 Mbit/s need more, see `FRAME`); `connect_deadline` for all parties to
+    appear; `linger` for the peers to leave too, in `close`.
 
     Raises `PeerLost` if a party does not appear, `ProtocolError` if one disagrees about session, wire version, party
     numbers, party count or streams, `UsageError` for an address that cannot be used.
@@ -122,10 +122,10 @@ class ZeroMQ(Channel):
                 if not link.receives:
                     raise UsageError(f"Party {self.me} only sends to party {peer}: the link is a one-way stream.")
                 frames = self._next(link, round, self._deadline)
-            if frames[0][6:7] != _DATA:
-                self._control(link, frames, round)
-                raise ProtocolError(peer, "a control frame where data is due", round)
             arrays = link.into.open(frames, header, round, plan)
+            if arrays is None:
+                self._control(link, frames, round)
+                raise ProtocolError(peer, "a control message where data are due", round)
         except (PeerLost, ProtocolError) as error:
             self._over = error
             raise
@@ -315,14 +315,12 @@ def _poll(links: Sequence[Link]) -> None:
 
 
 def _departed(link: Link) -> bool:
-    """Whether the peer says that it leaves; data that nobody will ask for any more is dropped."""
-    while True:
-        try:
-            frames = link.early.popleft() if link.early else link.read(NOBLOCK)
-        except zmq.Again:
-            return False
-        if kind_of(frames) in (BYE, ABORT):
-            return True
+    """Whether the next message says that the peer leaves; data that nobody will ask for any more are dropped."""
+    try:
+        frames = link.early.popleft() if link.early else link.read(NOBLOCK)
+    except zmq.Again:
+        return False
+    return kind_of(frames) in (BYE, ABORT)
 
 
 def _check_arguments(me: int, parties: int, session: bytes, streams: Collection[tuple[int, int]]) -> None:

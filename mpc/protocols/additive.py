@@ -10,7 +10,7 @@ what `exchange` asks it to deal.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,33 +19,35 @@ from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, compare_counts, words_for
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Share, Spec, Steps, Tape, together
-
-
-class Field(IntEnum):
-    """What a random word of an equation is for. 0..15 are the masks under which the equation's outputs may be opened."""
-
-    INPUT = 16
-    ZERO = 17  # zero sharing of a reveal
-    PRODUCT = 18  # dealt product of two masks
-    RHO = 19  # masks the opening of a product
-    HI = 20  # dealt r >> f
-    TOP = 21  # dealt top bit of r, for truncation
-    HOT = 22  # dealt one-hot planes
-    NODE = 23  # masks of the factors of a comparison tree
-    AND1 = 24  # dealt products of those
-    AND2 = 25
-    SIGN = 26  # dealt plane of r's top bit
-    BETA = 27  # masks the opening of a bit
-    BIT = 28  # dealt beta as a word
-    BIT_R = 29  # dealt beta * r
-    DELTA = 30  # mask of the difference in a select
-    AND_X = 31
-    AND_Y = 32
-    AND_XY = 33
-
+from .fields import Field
+from .spline import spline_gate
 
 Deal = Callable[[], list[Array]]
 Operands = tuple[Array, Array, Array, Array]
+
+
+class Received(NamedTuple):
+    """The sums and XORs of what the other evaluators opened, and what was dealt to me (None: I expand it from my seed)."""
+
+    words: list[Array]
+    bits: list[Array]
+    dealt: list[Array] | None
+
+
+def _root(x: Share) -> Share:
+    """The share through which x is opened."""
+    while x.parent is not None and x.opening is None:
+        x = x.parent
+    return x
+
+
+def _opening(x: Share) -> Opening:
+    """What is open of x; for a view, the view of it."""
+    if x.opening is None:
+        assert x.parent is not None and x.view is not None
+        whole = _opening(x.parent)
+        x.opening = Opening(x.view(whole.value), x.view(whole.mask))
+    return x.opening
 
 
 class Additive(Protocol):
@@ -71,6 +73,8 @@ class Additive(Protocol):
         self.all_keys = np.concatenate(heads)
         self.key = self.all_keys[: self.last] if self.deals else self.all_keys
         self.pair_keys = {p: keys(p, "pair") for p in self.peers}
+        if self.evaluators != 2:
+            self.spline = None  # type: ignore[method-assign, assignment]
         self.exact = ring  # what the dealer knows in full, it computes for real; its shares are blanks
         if self.deals:
             self.ring = Shapes()
@@ -104,41 +108,49 @@ class Additive(Protocol):
 
     # ---- messages ----
     def exchange(
-        self, mine: Sequence[Array], dealt: Sequence[Spec] = (), deal: Deal | None = None, bits: bool = False
-    ) -> Steps[tuple[list[Array], list[Array] | None]]:
-        """One yield: opens `mine` to the other evaluators and deals.
+        self,
+        words: Sequence[Array] = (),
+        bits: Sequence[Array] = (),
+        dealt: Sequence[Spec] = (),
+        deal: Deal | None = None,
+    ) -> Steps[Received]:
+        """One yield: opens my `words` and packed `bits` to the other evaluators, and deals.
 
-        Returns (the sum, XOR for `bits`, of the others' arrays, what was dealt to me or None if I expand it).
-        `deal` is called at the dealer alone and returns arrays as `dealt` specifies.
+        `deal` is called at the dealer alone and returns arrays as `dealt` specifies, for the last evaluator.
         """
-        turn = bool(mine)
+        mine = [self.ring.solid(a) for a in (*words, *bits)]
         if self.deals:
-            yield Exchange({self.last: deal()} if deal else {}, {}, turn)
-            return list(mine), None
-        mine = [self.ring.solid(a) for a in mine]
+            yield Exchange({self.last: deal()} if deal else {}, {}, bool(mine))
+            return Received(mine[: len(words)], mine[len(words) :], None)
         expected = {p: [(a.dtype.str, a.shape) for a in mine] for p in self.peers} if mine else {}
         if self.me == self.last and dealt:
             expected[self.dealer] = list(dealt)
-        got = yield Exchange(dict.fromkeys(self.peers, mine) if mine else {}, expected, turn)
-        join = self.ring.xor if bits else self.ring.total
-        others = [join(arrays) for arrays in zip(*(got[p] for p in self.peers), strict=True)] if mine else []
-        return others, got[self.dealer] if self.dealer in expected else None
+        got = yield Exchange(dict.fromkeys(self.peers, mine) if mine else {}, expected, bool(mine))
+        theirs = list(zip(*(got[p] for p in self.peers), strict=True)) if mine else []
+        return Received(
+            [self.ring.total(arrays) for arrays in theirs[: len(words)]],
+            [self.ring.xor(arrays) for arrays in theirs[len(words) :]],
+            got[self.dealer] if self.dealer in expected else None,
+        )
 
-    def masked(self, x: Share) -> Steps[Opening]:
-        """x + r for the one mask r of this share vector. One round, 8 bytes an element, the first time; then nothing."""
-        while x.opening is PENDING:
+    def masked(self, *xs: Share) -> Steps[list[Opening]]:
+        """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then
+        nothing. A view is opened through the share it is made from."""
+        roots = dict.fromkeys(map(_root, xs))
+        new = [x for x in roots if x.opening is None]
+        if new:
+            masked = []
+            for x in new:
+                assert x.origin is not None, "a share without a name cannot be opened"
+                x.opening = PENDING
+                name, field, at = x.origin
+                masked.append(self.ring.mask(x.parts[0], Stream(self.key, name.field(field), at)))
+            got = yield from self.exchange([m for m, _ in masked])
+            for x, (m, r), other in zip(new, masked, got.words, strict=True):
+                x.opening = Opening(self.ring.add(m, other), r)
+        while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
             yield IDLE
-        if x.opening is None and x.parent is not None:
-            assert x.view is not None
-            whole = yield from self.masked(x.parent)
-            x.opening = Opening(x.view(whole.value), x.view(whole.mask))
-        elif x.opening is None:
-            assert x.origin is not None, "a share without a name cannot be opened"
-            x.opening = PENDING
-            m, r = self.ring.mask(x.parts[0], self.own(Tape(x.origin.name, x.origin.at), x.origin.field))
-            (others,), _ = yield from self.exchange([m])
-            x.opening = Opening(self.ring.add(m, others), r)
-        return x.opening
+        return [_opening(x) for x in xs]
 
     # ---- input and output ----
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:
@@ -209,7 +221,7 @@ class Additive(Protocol):
         round; the dealer's product moves into the mask of the opening, so it is never sent. Two evaluators: one product
         per party, 2xy = (x_open - 2 r_0)(y_open - 2 s_0) + (x_open - 2 r_1)(y_open - 2 s_1) - 2 (r_0 - r_1)(s_0 - s_1).
         """
-        opened_x, opened_y = yield from together(self.masked(x), self.masked(y))
+        opened_x, opened_y = yield from self.masked(x, y)
         operands: Operands = (opened_x.value, opened_x.mask, opened_y.value, opened_y.mask)
         shape = f.shape(x.shape, y.shape)
         if not bits:
@@ -218,12 +230,12 @@ class Additive(Protocol):
             def deal() -> list[Array]:
                 return [self.exact.blind(self.exact.product(f, self.mask_total(x), self.mask_total(y)), -1, product)]
 
-            _, dealt = yield from self.exchange([], [(WORD.str, shape)], deal)
+            dealt = (yield from self.exchange(dealt=[(WORD.str, shape)], deal=deal)).dealt
             return Share((self.ring.beaver(f, *operands, self.first, 0, dealt[0] if dealt else None, product),))
 
         pair = self.evaluators == 2
         shift = bits + pair  # the pair form leaves twice the product
-        offset = self._offset(shift, rounding) if self.first else 0
+        offset = self.offset(shift, rounding) if self.first else 0
         rho = self.own(tape, Field.RHO)
         if pair:
             z = self.ring.pair(f, *operands, offset, rho)
@@ -236,20 +248,20 @@ class Additive(Protocol):
                 return self.exact.pair_deal(f, self.masks(x), self.masks(y), total)
             return self.exact.sub(total, self.exact.product(f, self.mask_total(x), self.mask_total(y)))
 
-        return (yield from self._settle(tape, z, True, mask, shift, rounding))
+        return (yield from self.settle(tape, z, True, mask, shift, rounding))
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""
-        opened = yield from self.masked(x)
-        c = self.ring.add(opened.value, self.ring.filled(x.shape, self._offset(bits, rounding)))
-        return (yield from self._settle(tape, c, False, lambda: self.mask_total(x), bits, rounding))
+        (opened,) = yield from self.masked(x)
+        c = self.ring.add(opened.value, self.ring.filled(x.shape, self.offset(bits, rounding)))
+        return (yield from self.settle(tape, c, False, lambda: self.mask_total(x), bits, rounding))
 
     @staticmethod
-    def _offset(bits: int, rounding: str) -> int:
+    def offset(bits: int, rounding: str) -> int:
         """2^62 makes |x| < 2^62 non-negative; nearest is the floor of x + half a unit."""
         return (1 << TOP_SHIFT) + (1 << bits - 1 if rounding == "nearest" else 0)
 
-    def _settle(self, tape: Tape, z: Array, hidden: bool, mask: Callable[[], Array], bits: int, rounding: str) -> Steps[Share]:
+    def settle(self, tape: Tape, z: Array, hidden: bool, mask: Callable[[], Array], bits: int, rounding: str) -> Steps[Share]:
         """Shares of floor((x + d) / 2^bits) from c = x + 2^62 + r, of which z is my share (`hidden`) or which z is.
 
         d = 2^bits - 1 - (c mod 2^bits) is public and uniform. "floor" and "nearest" subtract [c_lo < r_lo], so that no coin
@@ -263,94 +275,159 @@ class Additive(Protocol):
             return self.exact.trunc_deal(known[0], bits, hi, top)
 
         specs = [(WORD.str, z.shape), ((HALF_WORD if bits <= 32 else WORD).str, z.shape)]
-        others, dealt = yield from self.exchange([z] if hidden else [], specs, deal)
-        z = self.ring.solid(z)
-        t = Share((self.ring.trunc(z, others[0] if others else None, bits, self.first, dealt, hi, top),))
+        got = yield from self.exchange([z] if hidden else [], dealt=specs, deal=deal)
+        z, others = self.ring.solid(z), got.words[0] if hidden else None
+        t = Share((self.ring.trunc(z, others, bits, self.first, got.dealt, hi, top),))
         if rounding == "dither":
             return t
-        c = self.ring.add(z, others[0]) if others else z
-        below = yield from self._less(tape, c, lambda: known[0], bits, equal=False)
-        return self.sub(t, (yield from self._bit_to_word(tape, below, z.shape)))
+        c = self.ring.add(z, others) if others is not None else z
+        (below,) = yield from self._less(tape, [c], lambda: known[0], bits)
+        return self.sub(t, (yield from self.bit_to_word(tape, below, z.shape)))
+
+    def settle_unless(self, tape: Tape, z: Array, mask: Callable[[], Array], bits: int, b: Array) -> Steps[Share]:
+        """`settle` with dither, multiplied by 1 - b for packed shares b: the opened word serves the truncation and the
+        product, so the result needs no opening of its own. 1 round, 36 bytes dealt."""
+        hi, top = self.own(tape, Field.HI), self.own(tape, Field.TOP)
+        streams = [self.own(tape, f) for f in (Field.BIT, Field.BIT_HI, Field.BIT_TOP)]
+        small = HALF_WORD if bits <= 32 else WORD
+
+        def deal(beta: Array) -> list[Array]:
+            exact, r = self.exact, mask()
+            bit = exact.spread(Packed(beta, z.shape))
+            words = [bit]
+            words += [exact.local(lambda v, w, s=shift: (v >> np.uint64(s)) * w, r, bit) for shift in (bits, 63)]
+            out = [exact.blind(w, -1, s) for w, s in zip(words, streams, strict=True)]
+            return [*exact.trunc_deal(r, bits, hi, top), *out]
+
+        specs = [(d.str, z.shape) for d in (WORD, small, WORD, WORD, WORD)]
+        bit, got = yield from self.open_bit(tape, b, specs, deal, [z])
+        others = got.words[0]
+        dealt = got.dealt
+        t = self.ring.trunc(z, others, bits, self.first, dealt[:2] if dealt else None, hi, top)
+        beta, beta_hi, beta_top = dealt[2:] if dealt else [self.ring.prg(z.shape, s) for s in streams]
+        # t beta = C beta - (r >> f) beta + (1 - c's top bit) 2^(64 - f) (r's top bit) beta, C = (c >> f) - 2^(62 - f)
+        c = self.ring.add(z, others)
+        shift, offset = np.uint64(bits), np.uint64(1 << TOP_SHIFT - bits)
+
+        def product(c: Array, w: Array, w_hi: Array, w_top: Array) -> Array:
+            wrap = np.where(c >> np.uint64(63), np.uint64(0), w_top << np.uint64(64 - bits))
+            return ((c >> shift) - offset) * w - w_hi + wrap  # type: ignore[no-any-return]
+
+        times_beta = self.ring.local(product, c, beta, beta_hi, beta_top)
+        chosen = self.ring.spread(Packed(bit, z.shape))
+        return Share((self.ring.local(lambda v, p, q: np.where(v, p, q - p), chosen, times_beta, t),))
 
     # ---- comparison ----
     def _less(
-        self, tape: Tape, x_open: Array, mask: Callable[[], Array], bits: int, equal: bool, sign_bit: int | None = None
-    ) -> Steps[Array]:
-        """Packed XOR shares of [x_open < r] (or ==) on the lowest `bits` bits; with `sign_bit`, XORed with that bit of
-        x_open and of r. One-hot digits of r, radix-4 tree: 1 round up to 16 bits, else 2."""
-        count, n = compare_counts(bits, equal), x_open.size
-        hot, node = self.own(tape, Field.HOT), self.every(tape, Field.NODE)
-        and1, and2, sign = (self.own(tape, f) for f in (Field.AND1, Field.AND2, Field.SIGN))
+        self,
+        tape: Tape,
+        opened: Sequence[Array],
+        mask: Callable[[], Array],
+        bits: int,
+        equal: bool = False,
+        sign_bit: int | None = None,
+    ) -> Steps[list[Array]]:
+        """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
+        the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
+
+        One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2.
+        """
+        count, n = compare_counts(bits, equal), opened[0].size
+        hot = self.own(tape, Field.HOT)
+        sign = self.own(tape._replace(at=tape.at // 64), Field.SIGN)
+        trees = []  # each with AND masks of its own: they serve one evaluation
+        for k in range(len(opened)):
+            node, and1, and2 = (Field.TREE + 3 * k + i for i in range(3))
+            trees.append((self.every(tape, node), self.own(tape, and1), self.own(tape, and2)))
 
         def deal() -> list[Array]:
             r = mask()
             every = self.every(tape, Field.HOT)
-            planes = self.exact.compare_deal(r, bits, 0, equal, every, node, and1, and2)
+            planes = [a for k, tree in enumerate(trees) for a in self.exact.compare_deal(r, bits, equal, k > 0, every, *tree)]
             if sign_bit is not None:
-                top = self.exact.bit_plane(r, sign_bit)
-                planes.append(self.exact.blind_bits(top, sign._replace(at=sign.at // 64)))
+                planes.append(self.exact.blind_bits(self.exact.bit_plane(r, sign_bit), sign))
             return planes
 
-        sizes = [count["hot"], count["and1"], count["and2"]] + ([1] if sign_bit is not None else [])
-        _, dealt = yield from self.exchange([], [(WORD.str, (k * words_for(n),)) for k in sizes], deal)
-        planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * 4
-        local, mine = self.ring.compare_leaves(x_open, bits, 0, equal, self.first, planes[0], hot, node)
+        sizes = [count["hot"], *(count["and1"], count["and2"]) * len(opened), *([1] if sign_bit is not None else [])]
+        dealt = (yield from self.exchange(dealt=[(WORD.str, (k * words_for(n),)) for k in sizes], deal=deal)).dealt
+        planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * len(sizes)
+        leaves = [
+            self.ring.compare_leaves(x, bits, equal, self.first, planes[0], hot, tree[0])
+            for x, tree in zip(opened, trees, strict=True)
+        ]
+        local, mine = [a for a, _ in leaves], [b for _, b in leaves]
         for level in (1, 2) if count["open2"] else (1,):
-            (others,), _ = yield from self.exchange([mine], bits=True)
-            local, following = self.ring.compare_level(
-                level, local, mine, others, n, bits, equal, self.first, planes[level], (and1, and2)[level - 1], node
-            )
-            mine = following if following is not None else mine
+            others = (yield from self.exchange(bits=mine)).bits
+            mine_next = []
+            for k, tree in enumerate(trees):
+                ands = planes[2 * k + level]
+                local[k], following = self.ring.compare_level(
+                    level, local[k], mine[k], others[k], n, bits, equal, self.first, ands, tree[level], tree[0]
+                )
+                mine_next += [following] if following is not None else []
+            mine = mine_next
         if sign_bit is None:
             return local
-        top = planes[3] if planes[3] is not None else self.ring.blind_bits(self._zeros(local), sign._replace(at=sign.at // 64))
-        public = [self.ring.bit_plane(x_open, sign_bit)] if self.first else []
-        return self.ring.xor([local, top, *public])
+        top = planes[-1] if planes[-1] is not None else self.ring.blind_bits(self._zeros(local[0]), sign)
+        return [
+            self.ring.xor([b, top, self.ring.bit_plane(x, sign_bit)] if self.first else [b, top])
+            for b, x in zip(local, opened, strict=True)
+        ]
 
-    def _sign(self, tape: Tape, x: Share) -> Steps[tuple[Array, Opening]]:
-        """Packed shares of [x < 0], exact on the whole ring: bit 63 of x = x_open ^ r ^ borrow."""
-        opened = yield from self.masked(x)
-        b = yield from self._less(tape, opened.value, lambda: self.mask_total(x), 63, equal=False, sign_bit=63)
-        return b, opened
+    def signs(self, tape: Tape, x: Share, values: Sequence[int]) -> Steps[list[Array]]:
+        """Packed shares of [x < v] for public v, exact on the whole ring (while x - v does not overflow), from the one
+        opening of x: bit 63 of x - v = x_open - v ^ r ^ borrow."""
+        (opened,) = yield from self.masked(x)
+        below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]
+        return (yield from self._less(tape, below, lambda: self.mask_total(x), 63, sign_bit=63))
 
     def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
-        b, _ = yield from self._sign(tape, x)
+        (b,) = yield from self.signs(tape, x, [0])
         return Share((Packed(b, x.shape),))
 
     def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
-        opened = yield from self.masked(x)
-        b = yield from self._less(tape, opened.value, lambda: self.mask_total(x), 64, equal=True)
+        (opened,) = yield from self.masked(x)
+        (b,) = yield from self._less(tape, [opened.value], lambda: self.mask_total(x), 64, equal=True)
         return Share((Packed(b, x.shape),))
 
     # ---- bits ----
-    def _open_bit(
-        self, tape: Tape, b: Array, dealt: Sequence[Spec], deal: Callable[[Array], list[Array]]
-    ) -> Steps[tuple[Array, list[Array] | None]]:
-        """(b ^ beta opened, what was dealt): one bit each; `deal` gets the dealer's beta."""
-        bits = tape._replace(at=tape.at // 64)
-        mine = self.ring.blind_bits(b, self.own(bits, Field.BETA))
+    def open_bit(
+        self,
+        tape: Tape,
+        b: Array,
+        dealt: Sequence[Spec],
+        deal: Callable[[Array], list[Array]],
+        words: Sequence[Array] = (),
+        beta: int = Field.BETA,
+    ) -> Steps[tuple[Array, Received]]:
+        """(b ^ beta opened, what else came): one bit each, and `words` in the same message; `deal` gets the dealer's beta."""
+        stream = self.own(tape._replace(at=tape.at // 64), beta)
+        mine = self.ring.blind_bits(b, stream)
 
         def with_beta() -> list[Array]:
-            return deal(self.exact.blind_bits(self.exact.filled(b.shape, 0), self.every(bits, Field.BETA)))
+            zero = self.exact.filled(b.shape, 0)
+            return deal(self.exact.blind_bits(zero, stream._replace(keys=self.all_keys)))
 
-        (others,), words = yield from self.exchange([mine], dealt, with_beta, bits=True)
-        return self.ring.xor([mine, others]), words
+        got = yield from self.exchange(words, [mine], dealt, with_beta)
+        return self.ring.xor([mine, *got.bits]), got
 
-    def _bit_to_word(self, tape: Tape, b: Array, shape: tuple[int, ...]) -> Steps[Share]:
-        stream = self.own(tape, Field.BIT)
+    def bit_to_word(
+        self, tape: Tape, b: Array, shape: tuple[int, ...], beta: int = Field.BETA, word: int = Field.BIT
+    ) -> Steps[Share]:
+        """Shares of packed bits as words 0 and 1: b = bit ^ beta = bit + (1 - 2 bit) beta with `bit` opened. 1 round."""
+        stream = self.own(tape, word)
 
         def deal(beta: Array) -> list[Array]:
             return [self.exact.blind(self.exact.spread(Packed(beta, shape)), -1, stream)]
 
-        opened, dealt = yield from self._open_bit(tape, b, [(WORD.str, shape)], deal)
-        beta = dealt[0] if dealt else self.ring.prg(shape, stream)
+        opened, got = yield from self.open_bit(tape, b, [(WORD.str, shape)], deal, beta=beta)
+        mine = got.dealt[0] if got.dealt else self.ring.prg(shape, stream)
         bit = self.ring.spread(Packed(opened, shape))
-        # b = bit ^ beta = bit + (1 - 2 bit) beta
-        word = self.ring.local(lambda v, w: np.where(v, -w, w), bit, beta)
-        return Share((self.ring.add(word, bit) if self.first else word,))
+        result = self.ring.local(lambda v, w: np.where(v, -w, w), bit, mine)
+        return Share((self.ring.add(result, bit) if self.first else result,))
 
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
-        return (yield from self._bit_to_word(tape, b.parts[0].words, b.shape))
+        return (yield from self.bit_to_word(tape, b.parts[0].words, b.shape))
 
     def _unless(self, tape: Tape, b: Array, x: Share) -> Steps[Share]:
         """Shares of x (1 - b). The opening of x (if it is not open) and of the bit share a round."""
@@ -359,8 +436,8 @@ class Additive(Protocol):
         def deal(beta: Array) -> list[Array]:
             return self.exact.select_deal(self.mask_total(x), beta, one, with_r)
 
-        opened, (bit, dealt) = yield from together(self.masked(x), self._open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal))
-        return Share((self.ring.select(x.parts[0], opened.value, bit, dealt, one, with_r),))
+        (opened,), (bit, got) = yield from together(self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal))
+        return Share((self.ring.select(x.parts[0], opened.value, bit, got.dealt, one, with_r),))
 
     def select(self, tape: Tape, b: Share, x: Share, y: Share) -> Steps[Share]:
         difference = self.sub(y, x)
@@ -369,8 +446,18 @@ class Additive(Protocol):
 
     def relu(self, tape: Tape, x: Share) -> Steps[Share]:
         """max(x, 0), exact: 4 rounds, 12.2 bytes online an element."""
-        b, _ = yield from self._sign(tape, x)
+        (b,) = yield from self.signs(tape, x, [0])
         return (yield from self._unless(tape, b, x))
+
+    def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int]) -> Steps[Share]:
+        """Shares of [x >= v] for every v, along a new first axis: x is opened once, its one-hots are dealt once."""
+        planes = yield from self.signs(tape, x, values)
+        bits = [Packed(b, x.shape).bytes().reshape(1, *x.shape) for b in planes]
+        return self.add_public(Share((Packed.of(self.ring.concatenate(bits, 0)),)), np.ones((), np.uint8))
+
+    def spline(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        """See `spline.py`; two evaluators only."""
+        return (yield from spline_gate(self, tape, x, **params))
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""
@@ -385,11 +472,11 @@ class Additive(Protocol):
             a, b = (self.exact.blind_bits(zero, self.every(bits, f)) for f in fields)
             return [self.exact.blind_bits(self.exact.local(np.bitwise_and, a, b), product)]
 
-        others, dealt = yield from self.exchange(mine, [(WORD.str, parts[0].shape)], deal, bits=True)
-        d, e = (self.ring.xor([m, o]) for m, o in zip(mine, others, strict=True))
+        got = yield from self.exchange(bits=mine, dealt=[(WORD.str, parts[0].shape)], deal=deal)
+        d, e = (self.ring.xor([m, o]) for m, o in zip(mine, got.bits, strict=True))
         zero = self._zeros(parts[0])
         a, b = (self.ring.blind_bits(zero, self.own(bits, f)) for f in fields)
-        c = dealt[0] if dealt else self.ring.blind_bits(zero, product)
+        c = got.dealt[0] if got.dealt else self.ring.blind_bits(zero, product)
         both = self.ring.local(np.bitwise_and, d, e)
         # xy = (d ^ a)(e ^ b) = c ^ d b ^ e a ^ [first] d e
         terms = [c, self.ring.local(np.bitwise_and, d, b), self.ring.local(np.bitwise_and, e, a)]

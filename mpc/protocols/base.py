@@ -265,8 +265,8 @@ class Protocol(ABC):
             return a.reshaped((size,)) if isinstance(a, Packed) else self.ring.solid(a).reshape(-1)
 
         y = Share(tuple(map(flatten, x.parts)), fresh if x.origin is None or x.parent is not None else x.origin)
-        if x.opening is not None and x.opening is not PENDING:
-            y.opening = Opening(*map(flatten, x.opening))
+        if x.opening is not None and x.opening is not PENDING and x.parent is None:
+            y.opening = Opening(*map(flatten, x.opening))  # a view's opening belongs to its parent's mask, not to `fresh`
         return y
 
     def chunk(self, x: Value, start: int, stop: int) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -17,14 +18,15 @@ class Packed:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @classmethod
     def of(cls, bits: np.ndarray) -> Packed:
-        """From an array of 0 and 1 (uint8). A blank stays a blank."""
+        """From an array of 0 and 1 (uint8). One repeated bit (a blank, a broadcast constant) stays one repeated word."""
         words = -(-bits.size // 64)
         if bits.size and not any(bits.strides) and bits.ndim:
-            return cls(np.broadcast_to(np.zeros((), "<u8"), (words,)), bits.shape)
+            word = np.uint64(-int(bits[(0,) * bits.ndim]) % (1 << 64))  # all zeros or all ones
+            return cls(np.broadcast_to(word, (words,)), bits.shape)
         out = np.zeros(words * 8, np.uint8)
         packed = np.packbits(bits.reshape(-1), bitorder="little")
         out[: packed.size] = packed
@@ -33,7 +35,7 @@ class Packed:
     def bytes(self) -> np.ndarray:
         """The bits as uint8 0 and 1."""
         if self.words.size and not any(self.words.strides):
-            return np.broadcast_to(np.zeros((), np.uint8), self.shape)
+            return np.broadcast_to((self.words[0] & np.uint64(1)).astype(np.uint8), self.shape)
         flat = np.unpackbits(np.ascontiguousarray(self.words).view(np.uint8), count=self.size, bitorder="little")
         return flat.reshape(self.shape)
 

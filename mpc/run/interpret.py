@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..ir.ops import ELEMENTWISE_GATES, OPS, bilinear_map, index_key
-from ..ir.program import Eqn, Program
+from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
@@ -30,13 +30,24 @@ class Context:
     epoch: int
     inputs: dict[int, Part] = field(default_factory=dict)  # slot -> my own input values
     observe: Observer = lambda eqn, exchange: None  # told of every exchange and the equation it belongs to
+    # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
+    steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
     clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
 
 
-def interpret(program: Program, args: Sequence[Value], ctx: Context, base: int = 0) -> Steps[list[Value]]:
+def interpret(
+    program: Program,
+    args: Sequence[Value],
+    ctx: Context,
+    base: int = 0,
+    where: Where = NOWHERE,
+    within: Callable[[], bool] = lambda: True,
+) -> Steps[list[Value]]:
     """The program's results. Every equation that is ready runs until it must wait; all that wait exchange at once.
 
-    `base` is the first address of randomness: an equation's is a function of its place in the program alone.
+    `base` is the first address of randomness: an equation's is a function of its place in the program alone. `where` is the
+    line of equations that name none (bodies of library operations). `within`: whether the enclosing programs wait for this
+    one alone.
     """
     plan, eqns = program.schedule, program.eqns
     env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
@@ -50,8 +61,12 @@ def interpret(program: Program, args: Sequence[Value], ctx: Context, base: int =
         for k, value in enumerate(result if isinstance(result, list) else [result]):
             if k == len(eqn.types):
                 break
-            if isinstance(value, Share) and value.origin is None and value.parent is None:
-                value.origin = Origin(name, k)
+            if isinstance(value, Share):
+                made = value
+                while made.parent is not None:
+                    made = made.parent
+                if made.origin is None:
+                    made.origin = Origin(name, k)
             v = plan.first_out[i] + k
             env[v] = value
             for j in plan.consumers.get(v, ()):
@@ -63,6 +78,9 @@ def interpret(program: Program, args: Sequence[Value], ctx: Context, base: int =
             if not uses[v]:
                 env.pop(v, None)  # what nobody reads any more is freed
 
+    def alone() -> bool:
+        return len(live) == 1 and not ready and within()
+
     def advance(i: int, inbox: Any) -> None:
         try:
             waiting[i] = ex = live[i].send(inbox)
@@ -70,13 +88,15 @@ def interpret(program: Program, args: Sequence[Value], ctx: Context, base: int =
             del live[i]
             finish(i, end.value)
         else:
-            if eqns[i].body is None or hasattr(ctx.protocol, eqns[i].op):
-                ctx.observe(eqns[i], ex)
+            eqn = eqns[i]
+            if eqn.body is None or _defines(ctx.protocol, eqn.op):
+                ctx.observe(eqn if eqn.where.line else replace(eqn, where=where), ex)
 
     while True:
         while ready:
             i = heapq.heappop(ready)
-            step = start(eqns[i], [env[v] for v in eqns[i].ins], ctx, base + plan.offset[i])
+            line = eqns[i].where if eqns[i].where.line else where
+            step = start(eqns[i], [env[v] for v in eqns[i].ins], ctx, base + plan.offset[i], line, alone)
             if isinstance(step, Generator):
                 live[i] = step
                 advance(i, None)
@@ -91,13 +111,13 @@ def interpret(program: Program, args: Sequence[Value], ctx: Context, base: int =
             advance(i, inbox)
 
 
-def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int) -> Any:
+def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
     tape, protocol = Tape(Name(ctx.epoch, node)), ctx.protocol
     if eqn.op == "fori":
-        return _repeat(eqn, ins, ctx, node)
-    if eqn.body is not None and not hasattr(protocol, eqn.op):
-        return interpret(eqn.body, ins, ctx, node + 1)
+        return _repeat(eqn, ins, ctx, node, where, alone)
+    if eqn.body is not None and not _defines(protocol, eqn.op):
+        return interpret(eqn.body, ins, ctx, node + 1, where, alone)
     if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS:
         return _public(eqn, ins, ctx, tape)
     if eqn.op == "input":
@@ -113,9 +133,14 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int) -> Any:
 
     elementwise = OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES
     size = eqn.types[0].size
-    if elementwise and size > CHUNK and all(x.size in (1, size) for x in ins if not isinstance(x, Share) or x.size == size):
+    if elementwise and size > CHUNK and all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins):
         return _chunked(gate, tape, ins, eqn.types[0].shape, protocol)
     return gate(tape, *ins)
+
+
+def _defines(protocol: Protocol, op: str) -> bool:
+    """Whether the protocol has a gate of its own for a derived operation."""
+    return getattr(protocol, op, None) is not None
 
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, xs: Sequence[Value]) -> Steps[Share]:
@@ -171,13 +196,16 @@ def _chunked(
     return Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in out))
 
 
-def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int) -> Steps[list[Value]]:
+def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Steps[list[Value]]:
     """`times` runs of the body on the carried values; the other operands stay."""
     assert eqn.body is not None
-    carried = len(eqn.types)
+    carried, times = len(eqn.types), eqn.params["times"]
     values, rest = ins[:carried], ins[carried:]
-    for i in range(eqn.params["times"]):
-        values = yield from interpret(eqn.body, [*values, *rest], ctx, node + 1 + i * eqn.body.span)
+    for i in range(times):
+        values = yield from interpret(eqn.body, [*values, *rest], ctx, node + 1 + i * eqn.body.span, where, alone)
+        # nothing else shares the rounds of a loop that is alone, so the iterations that remain can be counted by one
+        if ctx.steady is not None and alone() and ctx.steady(node, i + 1, times, [*values, *rest]):
+            break
     return values
 
 

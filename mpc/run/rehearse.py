@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Generator
+from collections import Counter, defaultdict
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,22 +27,29 @@ class Network:
     rtt_ms: float
     mbit: float
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.rtt_ms:g} ms, {self.mbit:g} Mbit/s)"
+
 
 LAN = Network("LAN", 0.2, 1000)
 WAN = Network("WAN", 40, 100)
+THIS_MACHINE = Network("this machine", 0.1, 16000)  # processes side by side, as `mpc.local` starts them
 
 
 @dataclass
 class OpCost:
-    count: int = 0
-    rounds: int = 0
+    rounds: int = 0  # in which party 0 waits for it; operations that share a round count it each
     online: int = 0  # payload bytes that parties send each other
     dealt: int = 0  # payload bytes the dealer sends
+
+    @property
+    def bytes(self) -> int:
+        return self.online + self.dealt
 
 
 @dataclass
 class Report:
-    """Cost of one execution. Bytes are payload; headers add 64 bytes a message."""
+    """Cost of one execution. Prints as a table; `as_dict()` for machines. Bytes are payload; headers add 64 bytes a message."""
 
     rounds: int = 0
     links: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # (from, to) -> bytes
@@ -52,6 +59,7 @@ class Report:
     by_line: dict[str, OpCost] = field(default_factory=lambda: defaultdict(OpCost))
     multiplications: int = 0  # ring multiplications in products of all parties
     words: int = 0  # ring words written by all parties
+    names: tuple[str, ...] = ()  # of the processes
 
     @property
     def dealt_bytes(self) -> int:
@@ -71,7 +79,96 @@ class Report:
         compute = (self.multiplications / 5e9 + self.words / 0.4e9) / cores
         return self.rounds * network.rtt_ms / 1e3 + busiest * 8 / (network.mbit * 1e6) + compute + 20e-6 * self.rounds
 
+    # ---- presentation ----
+    def name(self, party: int) -> str:
+        return self.names[party] if party < len(self.names) else f"party {party}"
 
+    def summary(self) -> str:
+        """The cost in one line."""
+        times = ", ".join(f"{_duration(self.seconds(n))} on a {n.name}" for n in (LAN, WAN))
+        return (
+            f"{self.rounds:,} rounds, {_size(self.online_bytes)} between parties, {_size(self.dealt_bytes)} of correlated "
+            f"randomness; predicted {times}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        def costs(items: dict[str, OpCost]) -> list[dict[str, Any]]:
+            return [
+                {"what": k, "rounds": c.rounds, "online_bytes": c.online, "dealt_bytes": c.dealt} for k, c in _ranked(items)
+            ]
+
+        return {
+            "rounds": self.rounds,
+            "messages": self.messages,
+            "online_bytes": self.online_bytes,
+            "dealt_bytes": self.dealt_bytes,
+            "links": [
+                {"from": self.name(i), "to": self.name(j), "bytes": b, "dealer": i == self.dealer}
+                for (i, j), b in sorted(self.links.items())
+            ],
+            "predicted": [
+                {"network": n.name, "rtt_ms": n.rtt_ms, "mbit": n.mbit, "seconds": round(self.seconds(n), 6)}
+                for n in (LAN, WAN)
+            ],
+            "operations": costs(self.by_op),
+            "lines": costs(self.by_line),
+        }
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [
+            ("rounds", f"{self.rounds:,}"),
+            ("messages", f"{self.messages:,}"),
+            ("between parties", _size(self.online_bytes)),
+            ("correlated randomness", f"{_size(self.dealt_bytes)} dealt" if self.dealer is not None else "none"),
+        ]
+        rows += [(f"predicted, {n}", _duration(self.seconds(n))) for n in (LAN, WAN)]
+        blocks = [_table(("cost of one run", ""), rows)]
+        if self.links:
+            links = [(self.name(i), self.name(j), _size(b)) for (i, j), b in sorted(self.links.items())]
+            blocks.append(_table(("from", "to", "payload"), links, 2))
+        for title, costs in (("operation", self.by_op), ("source line", self.by_line)):
+            ranked = [(k, c) for k, c in _ranked(costs) if k][:MOST]
+            lines = [(k, f"{c.rounds:,}", _size(c.online), _size(c.dealt)) for k, c in ranked]
+            if lines:
+                blocks.append(_table((f"most expensive {title}", "rounds", "online", "dealt"), lines))
+        return "\n\n".join(blocks)
+
+
+MOST = 8  # rows of a table of expensive things
+
+
+def _ranked(costs: dict[str, OpCost]) -> list[tuple[str, OpCost]]:
+    """By predicted LAN time, most first."""
+    return sorted(costs.items(), key=lambda kc: (-(kc[1].bytes * 8e-9 / 2 + kc[1].rounds * 0.2e-3), kc[0]))
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1) -> str:
+    """Columns: the first `text` of them words, the others numbers."""
+    width = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
+
+    def line(row: tuple[str, ...]) -> str:
+        return "  ".join(
+            c.ljust(w) if k < text else c.rjust(w) for k, (c, w) in enumerate(zip(row, width, strict=True))
+        ).rstrip()
+
+    return "\n".join([line(head), "-" * (sum(width) + 2 * (len(width) - 1)), *map(line, rows)])
+
+
+def _size(count: int) -> str:
+    """1.25 MB"""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= one:
+            return f"{count / one:.3g} {unit}" if count < 999.5 * one else f"{count / one:,.0f} {unit}"
+    return f"{count} B"
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 120:
+        return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+
+
+# ---- counting ----
 def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = None) -> Report:
     """Runs every party on shapes, in lockstep, and checks that what each sends is what its peer expects.
 
@@ -80,6 +177,7 @@ def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = Non
     processes = n + protocol.has_dealer
     report = Report()
     rings = [Shapes() for _ in range(processes)]
+    loops = Loops(report, rings)
     parties: list[Generator[Exchange, Any, list[Value]]] = []
     for me in range(processes):
         instance = protocol(me, n, rings[me], lambda peer, purpose: np.zeros((1, 176), np.uint8))
@@ -88,7 +186,7 @@ def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = Non
             e.params["slot"]: blank_part(e.types[0]) for e in program.walk() if e.op == "input" and e.params["owner"] == me
         }
         values = args[me] if args is not None else [_blank_value(instance, t, k) for k, t in enumerate(program.params)]
-        context = Context(instance, 0, inputs, _observer(report, me))
+        context = Context(instance, 0, inputs, _observer(report, me), loops.steady)
         parties.append(interpret(program, values, context))
 
     inboxes: list[Any] = [None] * processes
@@ -101,9 +199,81 @@ def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = Non
         _check(exchanges, report, protocol)
         inboxes = [{p: [blank(s, np.dtype(d)) for d, s in specs] for p, specs in ex.recv.items()} for ex in exchanges]  # type: ignore[union-attr]
         report.rounds += exchanges[0].turn  # type: ignore[union-attr]
-    report.multiplications = sum(r.multiplications for r in rings)
-    report.words = sum(r.words for r in rings)
+    report.multiplications += sum(r.multiplications for r in rings)
+    report.words += sum(r.words for r in rings)
     return report
+
+
+Tally = Counter[tuple[Any, ...]]
+
+
+class Loops:
+    """Counts the iterations of a loop that cost what the last one did, instead of running them.
+
+    What an iteration costs is a function of what is open, and what is a view of what, among the values it reads. So once
+    that is the same before two iterations, all later ones repeat the first of them; `interpret` asks only where the loop
+    is alone, so that no round is shared. The first party that asks decides for all: their counts are complete up to the
+    same exchange.
+    """
+
+    def __init__(self, report: Report, rings: Sequence[Shapes]) -> None:
+        self.report, self.rings = report, rings
+        self.before: dict[int, tuple[Tally, Tally, Any]] = {}  # loop -> counts so far, of the last iteration, state after it
+        self.decided: dict[tuple[int, int], bool] = {}
+
+    def steady(self, loop: int, done: int, times: int, values: Sequence[Value]) -> bool:
+        if (loop, done) not in self.decided:
+            self.decided[loop, done] = self._decide(loop, times - done, values)
+        return self.decided[loop, done]
+
+    def _decide(self, loop: int, remaining: int, values: Sequence[Value]) -> bool:
+        now, state = self._tally(), _openness(values)
+        so_far, last, state_before = self.before.get(loop, (Tally(), Tally(), None))
+        iteration = Tally({k: c - so_far[k] for k, c in now.items() if c != so_far[k]})
+        self.before[loop] = now, iteration, state
+        if state != state_before or iteration != last:
+            return False
+        self._add(iteration, remaining)
+        return True
+
+    def _tally(self) -> Tally:
+        r = self.report
+        tally = Tally({("rounds",): r.rounds, ("messages",): r.messages})
+        tally["multiplications",] = r.multiplications + sum(ring.multiplications for ring in self.rings)
+        tally["words",] = r.words + sum(ring.words for ring in self.rings)
+        tally.update({("links", link): b for link, b in r.links.items()})
+        for table in ("by_op", "by_line"):
+            for key, cost in getattr(r, table).items():
+                tally.update({(table, key, what): getattr(cost, what) for what in ("rounds", "online", "dealt")})
+        return tally
+
+    def _add(self, iteration: Tally, times: int) -> None:
+        for (what, *key), count in iteration.items():
+            if what == "links":
+                self.report.links[key[0]] += count * times
+            elif key:
+                cost = getattr(self.report, what)[key[0]]
+                setattr(cost, key[1], getattr(cost, key[1]) + count * times)
+            else:
+                setattr(self.report, what, getattr(self.report, what) + count * times)
+
+
+def _openness(values: Sequence[Value]) -> list[Any]:
+    """Per value: its shape, whether it is open, and through which share it would be opened."""
+    roots: dict[int, int] = {}
+    state: list[Any] = []
+    for x in values:
+        if not isinstance(x, Share):
+            state.append(x.shape)
+            continue
+        root, is_open = x, x.opening is not None
+        while root.parent is not None:
+            root = root.parent
+            is_open = is_open or root.opening is not None
+        state.append(
+            (x.shape, x.is_bits, is_open, x.parent is None, root.opening is None, roots.setdefault(id(root), len(roots)))
+        )
+    return state
 
 
 def _next(party: Generator[Exchange, Any, Any], inbox: Any) -> Exchange | None:

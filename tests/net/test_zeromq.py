@@ -509,11 +509,12 @@ def test_a_frame_above_the_limit_ends_the_session(folder):
 
 def test_a_reconnect_is_the_end_even_if_nothing_was_lost(folder):
     address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
-    with puppet(folder, address) as (channel, bare, lane):
-        bare.disconnect(address)
-        bare.connect(address)
+    with puppet(folder, address) as (channel, bare, lane), zmq.Context() as context, context.socket(zmq.PAIR) as again:
+        bare.close()
+        again.linger = 0
+        again.connect(address)
         what = words(1, 2, 3)
-        bare.send(lane.join(0, layout_of(what), what))
+        again.send(lane.join(0, layout_of(what), what))
         with pytest.raises(PeerLost, match="party 1 is gone"):
             for round in range(2):
                 channel.recv(1, round, WORDS)

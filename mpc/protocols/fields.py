@@ -1,0 +1,35 @@
+"""What each random word of an equation is for, in the protocols with a dealer. A word is named once and used once."""
+
+from enum import IntEnum
+
+
+class Field(IntEnum):
+    """What a random word of an equation is for. 0..15 are the masks under which the equation's outputs may be opened."""
+
+    INPUT = 16
+    ZERO = 17  # zero sharing of a reveal
+    PRODUCT = 18  # dealt product of two masks
+    RHO = 19  # masks the opening of a product
+    HI = 20  # dealt r >> f
+    TOP = 21  # dealt top bit of r, for truncation
+    HOT = 22  # dealt one-hot planes
+    SIGN = 26  # dealt plane of r's top bit
+    BETA = 27  # masks the opening of a bit
+    BIT = 28  # dealt beta as a word
+    BIT_R = 29  # dealt beta * r
+    DELTA = 30  # mask of the difference in a select
+    AND_X = 31
+    AND_Y = 32
+    AND_XY = 33
+    # spline gate
+    LOOKUP = 36  # one-hot vector
+    POWER = 37  # + m: sign * (r mod 2^t)^m
+    COLUMN = 41  # + j: masks the opening of coefficient j
+    TERM = 45  # + number of (j, m): column j's mask * sign * (r mod 2^t)^m
+    BIT_HI = 56  # dealt beta * (r >> f)
+    BIT_TOP = 57  # dealt beta * top bit of r
+    BETA_BELOW = 58  # bit masks and words of the saturation's bits
+    BIT_BELOW = 59
+    BETA_ABOVE = 60
+    BIT_ABOVE = 61
+    TREE = 64  # + 3k, 3k + 1, 3k + 2: factor masks of comparison k's tree, dealt products of both its levels

@@ -1,0 +1,313 @@
+"""Every operation of the language on random and edge values, with what NumPy says and how far off a result may be.
+
+`f` is written once: on NumPy arrays it is its own oracle, unless `expected` is given. Inputs are multiples of 2^-16, so
+that a difference is the operation's, not the encoding's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import mpc
+from mpc.lang.array import bind
+
+ULP = 2.0**-16  # the resolution of fixed64(16), the default
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    f: Callable[..., Any]
+    inputs: tuple[np.ndarray, ...]
+    expected: Callable[..., Any]
+    tolerance: Any  # absolute, a number or a function of the inputs; 0: exact
+
+    def __str__(self) -> str:
+        return self.name
+
+    def oracle(self) -> list[np.ndarray]:
+        with np.errstate(over="ignore"):
+            return results(self.expected(*self.inputs))
+
+    def bound(self) -> Any:
+        return self.tolerance(*self.inputs) if callable(self.tolerance) else self.tolerance
+
+
+def results(tree: Any) -> list[Any]:
+    return list(tree) if isinstance(tree, (tuple, list)) else [tree]
+
+
+OPERATIONS: list[Operation] = []
+
+
+def op(name: str, f: Callable[..., Any], *inputs: Any, expected: Callable[..., Any] | None = None, tol: Any = 0) -> None:
+    assert name not in {o.name for o in OPERATIONS}, name
+    OPERATIONS.append(Operation(name, f, tuple(np.asarray(x) for x in inputs), expected or f, tol))
+
+
+random = np.random.default_rng(20240501)
+
+
+def fixed(*shape: int, below: float = 8.0) -> np.ndarray:
+    """Uniform multiples of 2^-16 in (-below, below)."""
+    return np.rint(random.uniform(-below, below, shape) / ULP) * ULP
+
+
+def ints(*shape: int, below: int = 1 << 20) -> np.ndarray:
+    return random.integers(-below, below, shape)
+
+
+def bools(*shape: int) -> np.ndarray:
+    return random.random(shape) < 0.5
+
+
+def around_powers(top: int) -> np.ndarray:
+    """0, +-1 and +-2^k +- 1 up to 2^top."""
+    powers = [s * (1 << k) + d for k in range(1, top + 1) for s in (1, -1) for d in (-1, 0, 1)]
+    return np.array([0, 1, -1, *powers])
+
+
+SMALL = np.concatenate([around_powers(20) * ULP, fixed(40)])  # words up to 2^20: |x| <= 16
+WIDE = np.concatenate([around_powers(60) * ULP, fixed(40, below=2.0**40)])  # |x| up to 2^44
+EXTREMES = np.array([-(2**63), -(2**63) + 1, 2**63 - 1, 2**63 - 2, 0, 1, -1])
+WHOLE = np.concatenate([around_powers(62), EXTREMES, ints(40, below=1 << 62)])  # all of int64
+HALF = np.concatenate([around_powers(61), ints(40, below=1 << 61)])  # differences do not overflow
+TRUE = np.array([True])
+A, B, V, W = fixed(3, 4), fixed(3, 4), fixed(4), fixed(3, 1)
+I, J = ints(3, 4), ints(3, 4)
+P, Q = bools(3, 4), bools(3, 4)
+T = fixed(2, 3, 4)
+shuffled = random.permutation
+
+# ---- linear: exact ----
+for kind, x, y in (("fixed", WIDE, shuffled(WIDE)), ("int", WHOLE, shuffled(WHOLE))):
+    op(f"add {kind}", lambda x, y: x + y, x, y)
+    op(f"subtract {kind}", lambda x, y: x - y, x, y)
+    op(f"negative {kind}", lambda x: -x, x)
+    op(f"positive {kind}", lambda x: +x, x)
+    op(f"add itself {kind}", lambda x: x + x - x, x)
+op("add broadcast", lambda x, y, z: x + y - z, A, V, W)
+op("add scalar array", lambda x, y: x + y, A, np.array(1.5))
+op("add public right", lambda x: x + 2.5 - np.float64(1) + V, A)
+op("add public left", lambda x: 2.5 + (1 - x) + V, A)
+op("add public widens", lambda x: x + B, V, expected=lambda x: x + B)
+op("add int public", lambda x: (x + 3) - I, J)
+op("add int and fixed", lambda x, y: x + y, I, A)
+op("add int and public fraction", lambda x: x + 0.5, I)
+op("add bool", lambda x, y: x + y, P, I)
+op("subtract public array left", lambda x: A - x, B)
+op("sum", lambda x: x.sum(), A)
+op("sum axis", lambda x: (x.sum(axis=0), x.sum(axis=-1)), A)
+op("sum axes keepdims", lambda x: (x.sum(axis=(0, 2)), x.sum(axis=(0, -1), keepdims=True), x.sum(keepdims=True)), T)
+op("sum int wraps", lambda x: x.sum(), WHOLE)
+op("sum bool", lambda x: (x.sum(), x.sum(axis=1)), P)
+op("sum of nothing", lambda x: x.sum(axis=0), np.zeros((0, 3)))
+op("np.sum", lambda x: np.sum(x, axis=1, keepdims=True), A)
+
+# ---- rearranging: exact ----
+op("reshape", lambda x: (x.reshape(4, 3), x.reshape((2, -1)), x.reshape(-1), x.ravel()), A)
+op("transpose", lambda x: (x.T, x.transpose(2, 0, 1), np.transpose(x, (0, 2, 1)), x.transpose()), T)
+op("concatenate", lambda x, y: np.concatenate([x, y, x], axis=1), A, B)
+op("concatenate public", lambda x, y: np.concatenate([x, V[None], y]), A, B)
+op("concatenate flat", lambda x, y: np.concatenate([x, y], axis=None), A, V)
+op("concatenate bool", lambda x, y: np.concatenate([x, y], axis=-1), P, Q)
+op("stack", lambda x, y: (np.stack([x, y]), np.stack([x, y], axis=-1), np.stack([x, y], axis=1)), A, B)
+op("expand and squeeze", lambda x: (np.expand_dims(x, 0), np.expand_dims(x, -1), np.squeeze(x[:, :1], 1)), A)
+op("broadcast_to", lambda x: np.broadcast_to(x, (2, 3, 4)), V)
+op("rearrange bool", lambda x: (x.T, x.reshape(2, 6), x[::-1, 1:], np.broadcast_to(x, (2, 3, 4))), P)
+op("rearrange int", lambda x: (x.T, x.reshape(2, 6), x[::-1, 1:]), I)
+
+# ---- indexing: exact ----
+MASK1, MASK2 = np.array([True, False, True]), np.array([[True, False, True, False]] * 3)
+op("index int", lambda x: (x[1], x[-1, 2], x[0, -1, 3], x[np.int64(1)]), T)
+op("index slices", lambda x: (x[:, 1:], x[..., ::2], x[:1, 1:3, -3:-1], x[5:]), T)
+op("index negative steps", lambda x: (x[::-1], x[:, ::-2], x[1, 2::-1, 3:0:-2]), T)
+op("index None Ellipsis", lambda x: (x[None], x[..., None], x[:, None, 1], x[..., 1], x[...]), T)
+op("index int arrays", lambda x: (x[[0, 1, 0]], x[:, [2, 0]], x[np.array([[0, 1], [1, 0]])], x[[0, 1], [2, 1]], x[[-1]]), T)
+op("index bool masks", lambda x: (x[MASK1], x[:, np.array([True, False, False, True])], x[MASK2], x[~MASK1 & MASK1]), A)
+op("iterate", lambda x: tuple(x), A)
+op("index then compute", lambda x: (x[::-1] + x, -x[[0, 0, 2]], x[:, 1] - x[:, 0]), A)
+
+# ---- products ----
+op("multiply", lambda x, y: x * y, SMALL, shuffled(SMALL), tol=ULP)
+op("multiply domain ends", lambda x, y: x * y, [2.0**14, -(2.0**14), 2.0**28, ULP, 2.0**44], [2.0**14, 2.0**14, 1.0, 2.0**44, ULP], tol=ULP)
+op("multiply broadcast", lambda x, y, z: (x * y, y * x, x * z, y * z), A, V, W, tol=ULP)
+op("multiply twice", lambda x, y: (x * y, x * (y + 1), x * x), A, B, tol=ULP)
+op("multiply int", lambda x, y: x * y, WHOLE, shuffled(WHOLE))
+op("multiply int and fixed", lambda x, y: x * y, I, A, tol=0)
+op("multiply bool", lambda x, y: (x * y, y * x), P, A)
+op("multiply scalar array", lambda x, y: x * y, A, np.array(-1.5), tol=ULP)
+op("multiply public integer", lambda x: (x * 3, -2 * x, x * np.arange(4), x * np.float64(5)), A)
+op("multiply public fraction", lambda x: (x * 0.5, 0.25 * x, x * B), A, tol=8 * ULP)
+op("multiply public small", lambda x: x * (1 / 5000), A, tol=ULP)
+op("multiply int public fraction", lambda x: (x * 0.5, 0.3 * x), ints(12, below=100), tol=100 * ULP)
+op("multiply int public", lambda x: x * J, WHOLE[:12].reshape(3, 4))
+op("square", lambda x: mpc.square(x), SMALL, expected=np.square, tol=ULP)
+op("power", lambda x: (x**2, x**3, x**1), fixed(20, below=2), tol=8 * ULP)
+op("power of int", lambda x: (x**2, x**5, x**1, x**0), ints(20, below=1 << 12))
+op("power negative", lambda x: x**-2, [0.5, -0.5, 1.0, -2.0, 3.0], tol=2.0**-12)
+op("matmul", lambda x, y: x @ y, fixed(5, 7), fixed(7, 3), tol=8 * ULP)
+op("matmul exact to the last truncation", lambda x, y: x @ y, fixed(3, 50), fixed(50, 2), tol=ULP)
+op("matmul vectors", lambda x, y, m: (x @ y, m @ x, y @ m.T), V, fixed(4), A, tol=ULP)
+op("matmul batches", lambda x, y, z: (x @ y, z @ y, x @ z.T), fixed(2, 3, 4), fixed(2, 4, 5), fixed(3, 4), tol=ULP)
+op("matmul batches broadcast", lambda x, y: x @ y, fixed(2, 1, 3, 4), fixed(3, 4, 2), tol=ULP)
+op("matmul transposed", lambda x, y: (x.T @ y, x @ y.T, x[::-1] @ y[:, ::-1].T), A, B, tol=ULP)
+op("matmul public", lambda x: (x @ B.T, B.T @ x, x @ V, W.T @ x), A, tol=32 * ULP)
+op("matmul public integer", lambda x: (x @ np.arange(8).reshape(4, 2), np.eye(3) @ x), A)
+op("np.matmul public left", lambda x: np.matmul(B.T, x), A, tol=32 * ULP)
+op("matmul int wraps", lambda x, y: x @ y, WHOLE[:35].reshape(5, 7), WHOLE[-14:].reshape(7, 2))
+op("matmul empty", lambda x, y: x @ y, np.zeros((2, 0)), np.zeros((0, 3)))
+op("dot", lambda x, y: np.dot(x, y), A, V, tol=ULP)
+CONV = {"stride": [2, 1], "padding": [1, 0], "dilation": [1, 2], "groups": 2}
+
+
+def convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """conv2d with CONV, by its definition."""
+    x = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    high, wide = (x.shape[2] - w.shape[2]) // 2 + 1, x.shape[3] - 2 * (w.shape[3] - 1)
+    out = np.zeros((x.shape[0], w.shape[0], high, wide), x.dtype)
+    for n, o, i, j in np.ndindex(out.shape):
+        first = o // (w.shape[0] // 2) * w.shape[1]
+        patch = x[n, first : first + w.shape[1], 2 * i : 2 * i + w.shape[2], j : j + 2 * w.shape[3] - 1 : 2]
+        out[n, o, i, j] = (patch * w[o]).sum()
+    return out
+
+
+op("conv2d", lambda x, w: bind("conv2d", x, w, bits=16, rounding="dither", **CONV), fixed(2, 4, 6, 5), fixed(6, 2, 3, 2), expected=convolved, tol=ULP)  # fmt: skip
+op("conv2d int", lambda x, w: bind("conv2d", x, w, bits=0, rounding="dither", **CONV), ints(2, 4, 6, 5), ints(6, 2, 3, 2), expected=convolved)  # fmt: skip
+
+# ---- comparisons and logic: exact ----
+for symbol, f in (
+    ("<", lambda x, y: x < y), ("<=", lambda x, y: x <= y), (">", lambda x, y: x > y),
+    (">=", lambda x, y: x >= y), ("==", lambda x, y: x == y), ("!=", lambda x, y: x != y),
+):  # fmt: skip
+    op(f"{symbol} fixed", f, np.concatenate([WIDE, A.ravel()]), np.concatenate([shuffled(WIDE), A.ravel()]))
+    op(f"{symbol} int", f, np.concatenate([HALF, HALF, HALF[:9]]), np.concatenate([shuffled(HALF), HALF, HALF[:9] + 1]))
+    op(f"{symbol} zero", lambda x, f=f: (f(x, 0), f(x, 0.0)), WIDE)
+    op(f"{symbol} public", lambda x, f=f: (f(x, B), f(x, 1), f(x, 2**-16)), np.concatenate([A, B[:1]])[[0, 1, 3]])
+    op(f"{symbol} public left", lambda x, f=f: (f(1, x), f(B, x)), A)
+    op(f"{symbol} broadcast", f, T, fixed(3, 1))
+    op(f"{symbol} extremes", lambda x, f=f: f(x, 0), np.array([2**63 - 1, -(2**63) + 1, 2**62, -(2**62), 1, 0, -1]))
+op("< lowest int", lambda x: x < 0, EXTREMES)
+op("== all extremes", lambda x, y: (x == y, x != y), np.repeat(EXTREMES, 7), np.tile(EXTREMES, 7))
+op("== bool", lambda x, y: (x == y, x != y, x == True, False != x), P, Q)  # noqa: E712
+op("== int and fixed", lambda x, y: (x == y, x < y), np.array([1, 2, 3, -4]), np.array([1.0, 2.5, 2.5, -4.0]))
+op("np.less", lambda x, y: (np.less(x, y), np.greater_equal(x, y), np.not_equal(x, y)), A, B)
+op("and", lambda x, y: (x & y, x & Q, True & x, x & False), P, Q)
+op("or", lambda x, y: (x | y, x | Q, False | x, x | True), P, Q)
+op("xor", lambda x, y: (x ^ y, x ^ Q, True ^ x, x ^ False), P, Q)
+op("not", lambda x: (~x, ~~x, np.logical_not(x)), P)
+op("logic broadcast", lambda x, y: (x & y, x | y, x ^ y, y & x), P, bools(4))
+op("logic long", lambda x, y: (x & y, x | y, x ^ ~y), bools(1000), bools(1000))
+op("logic of comparisons", lambda x, y: (x > 0) & ~(y > x) | (y == 0), A, B)
+
+# ---- choosing: exact ----
+op("where", lambda c, x, y: np.where(c, x, y), bools(len(WIDE)), WIDE, shuffled(WIDE))
+op("where int", lambda c, x, y: np.where(c, x, y), bools(len(WHOLE)), WHOLE, shuffled(WHOLE))
+op("where broadcast", lambda c, x, y: (np.where(c, x, y), np.where(c[0], x, y)), P, V, W)
+op("where public branch", lambda c, x: (np.where(c, x, 0), np.where(c, 1.5, x), np.where(c, B, x)), P, A)
+op("where public branches", lambda c: (np.where(c, 3, -1), np.where(c, 1.5, 0.25), np.where(c, B, A)), P)
+op("where unsigned branches", lambda c: np.where(c, np.uint8(1), np.uint8(2)), P, expected=lambda c: np.where(c, 1, 2))
+op("where public condition", lambda x, y: (np.where(Q, x, y), np.where(Q, x, 1.5), np.where(Q[:, :1], x, V)), A, B)
+op("where int and fixed", lambda c, x, y: np.where(c, x, y), P, I, A)
+op("where compares", lambda x, y: np.where(x < y, x - y, y), A, B)
+op("absolute", lambda x: (abs(x), np.abs(x)), WIDE)
+op("absolute int", lambda x: np.absolute(x), WHOLE)
+op("maximum", lambda x, y: (np.maximum(x, y), np.minimum(x, y)), WIDE, shuffled(WIDE))
+op("maximum int", lambda x, y: (np.maximum(x, y), np.minimum(x, y)), HALF, shuffled(HALF))
+op("maximum public", lambda x: (np.maximum(x, 0.5), np.minimum(0.5, x), np.maximum(B, x)), A)
+op("maximum broadcast", lambda x, y: (np.maximum(x, y), np.minimum(y, x)), A, V)
+op("clip", lambda x: (x.clip(-1, 1), np.clip(x, -0.5, 2.5), x.clip(V, V + 1)), A)
+op("clip one side", lambda x: (np.clip(x, None, 1.0), np.clip(x, 0, None)), A)
+op("sign", lambda x: np.sign(x), WIDE)
+op("sign int", lambda x: np.sign(x), HALF)
+op("relu", lambda x: mpc.nn.relu(x), WIDE, expected=lambda x: np.maximum(x, 0))
+op("relu int", lambda x: mpc.nn.relu(x), WHOLE, expected=lambda x: np.maximum(x, 0))
+op("relu scalar", lambda x: mpc.nn.relu(x), np.array(-1.5), expected=lambda x: np.maximum(x, 0))
+op("relu of nothing", lambda x: mpc.nn.relu(x), np.zeros((0, 3)), expected=lambda x: x)
+op("max", lambda x: (x.max(), x.min(), x.max(axis=1), x.min(axis=-1), x.max(axis=0, keepdims=True), x.min(keepdims=True)), T)
+op("max odd lengths", lambda x: (x.max(), x[:1].max(), x[:2].min(), x[:3].max(), x[:7].min()), WIDE)
+op("max int", lambda x: (x.max(), x.min()), HALF)
+
+# ---- conversions ----
+op("to int64", lambda x: x.astype(mpc.int64), WIDE, expected=lambda x: np.floor(x).astype(np.int64))
+op("to bool", lambda x: x.astype(mpc.bool), SMALL, expected=lambda x: x != 0)
+op("int to fixed", lambda x: x.astype(mpc.fixed64(16)), ints(20), expected=lambda x: x.astype(float))
+op("to more bits", lambda x: x.astype(mpc.fixed64(24)), SMALL, expected=lambda x: x)
+op("to fewer bits", lambda x: x.astype(mpc.fixed64(8)), SMALL, expected=lambda x: x, tol=2.0**-8)
+op("bool to int64", lambda x: x.astype(mpc.int64), P, expected=lambda x: x.astype(np.int64))
+op("bool to fixed", lambda x: x.astype(mpc.fixed64(16)), P, expected=lambda x: x.astype(float))
+op("mixed scales", lambda x: (x.astype(mpc.fixed64(24)) + x, x * x.astype(mpc.fixed64(8))), np.arange(-8, 8) / 4, expected=lambda x: (x + x, x * x), tol=ULP)  # fmt: skip
+
+# ---- statistics ----
+op("mean", lambda x: (x.mean(), x.mean(axis=0), x.mean(axis=-1, keepdims=True)), A, tol=2 * ULP)
+op("mean of a power of two", lambda x: x.mean(axis=1), A, tol=ULP)
+op("mean of int", lambda x: x.mean(axis=0), ints(3, 4, below=100), tol=20 * ULP)
+op("mean of bool", lambda x: x.mean(), P, tol=8 * ULP)
+op("var", lambda x: (x.var(), x.var(axis=0), x.var(axis=1, keepdims=True)), A, tol=2.0**-11)
+op("std", lambda x: (x.std(), x.std(axis=0), x.std(axis=1, keepdims=True)), A, tol=2.0**-9)
+
+# ---- elementary functions, within what their docstrings promise ----
+NEAR = np.array([0, ULP, -ULP, 1, -1, 6, -6, 6 + ULP, -6 - ULP, 12, -12, 12 - ULP, 12 + ULP, -12 - ULP, 17, -17, 1000, -1000])
+SPREAD = np.concatenate([NEAR, np.rint(np.linspace(-13, 13, 101) / ULP) * ULP])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+op("sigmoid", lambda x: mpc.nn.sigmoid(x), SPREAD, expected=sigmoid, tol=2.0**-13)
+op("tanh", lambda x: np.tanh(x), SPREAD, tol=2.0**-13)
+EXPONENTS = np.concatenate([np.rint(np.linspace(-14, 16.9, 100) / ULP) * ULP, [0, 1, -1, ULP, -ULP, -12, -12 - ULP, 16, 16 + ULP, -100, -1000]])
+op("exp", lambda x: np.exp(x), EXPONENTS, tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
+POSITIVE = np.concatenate([around_powers(30)[1:], ints(20, below=1 << 30)]) * ULP
+POSITIVE = np.unique(np.abs(POSITIVE[(POSITIVE != 0) & (np.abs(POSITIVE) < 2.0**15)]))
+op("reciprocal", lambda x: np.reciprocal(x), np.concatenate([POSITIVE, -POSITIVE]), tol=lambda x: 2.0**-15 + 2.0**-16 / np.abs(x))
+op("rsqrt", lambda x: mpc.rsqrt(x), POSITIVE, expected=lambda x: x**-0.5, tol=lambda x: 2.0**-13 * x**-0.5 + 2.0**-15)
+op("sqrt", lambda x: np.sqrt(x), np.append(POSITIVE, 0.0), tol=lambda x: 2.0**-13 * np.sqrt(x) + x * 2.0**-15 + ULP)
+op("divide", lambda x, y: x / y, fixed(30), np.concatenate([fixed(15) + 10, fixed(15) - 10]), tol=2.0**-11)
+op("divide public", lambda x: (x / 4, x / 3, x / np.array([1.0, 2, 4, 8])), A, tol=4 * ULP)
+op("divide of public", lambda x: (1 / x, 3.5 / x), np.array([0.5, -0.25, 3, 100]), tol=2.0**-12)
+op("divide int", lambda x: x / 8, ints(20, below=100), tol=ULP)
+op("softmax", lambda x: mpc.nn.softmax(x), fixed(3, 5, below=4), expected=softmax, tol=2.0**-10)
+op("softmax axis", lambda x: mpc.nn.softmax(x, 0), fixed(5, 2, below=4), expected=lambda x: softmax(x, 0), tol=2.0**-10)
+op("exp of int", lambda x: np.exp(x), np.arange(-3, 4), tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
+
+
+# ---- functions and loops ----
+@mpc.function
+def affine(x: Any, w: Any, b: float) -> Any:
+    return mpc.nn.relu(x @ w + b)
+
+
+@mpc.function
+def both(x: Any) -> Any:
+    return {"least": x.min(), "rest": (x.sum(0), [x > 0])}
+
+
+def chain(x: Any) -> Any:
+    out = both(x)
+    return out["least"], out["rest"][0], out["rest"][1][0]
+
+
+op("function", lambda x, w: affine(x, w, 0.5), A, B.T, expected=lambda x, w: np.maximum(x @ w + 0.5, 0), tol=ULP)
+op("function called twice", lambda x, w: affine(affine(x, w, 0.5), x, -1.0), A, B.T, expected=lambda x, w: np.maximum(np.maximum(x @ w + 0.5, 0) @ x - 1, 0), tol=34 * ULP)  # fmt: skip
+op("function of a tree", chain, A, expected=lambda x: (x.min(), x.sum(0), x > 0))
+op("fori", lambda x: mpc.fori(0, 5, lambda i, c: c + x, x), A, expected=lambda x: 6 * x)
+op("fori product", lambda x: mpc.fori(0, 3, lambda i, c: c * x, x), np.array([0.5, 1.0, -1.0, 2.0]), expected=lambda x: x**4, tol=16 * ULP)
+op("fori index", lambda x: mpc.fori(0, 3, lambda i, c: c + x[i] * i, x[0] * 0), A, expected=lambda x: x[1] + 2 * x[2])
+op("fori from", lambda x: mpc.fori(1, 3, lambda i, c: c + x[i], x[0]), A, expected=lambda x: x.sum(0))
+op("fori carries", lambda x: mpc.fori(0, 4, lambda i, c: (c[1], c[0] + c[1]), (x, x)), I, expected=lambda x: (5 * x, 8 * x)[::1])
+op("fori never", lambda x: mpc.fori(3, 3, lambda i, c: c * 7, x), A, expected=lambda x: x)
+op("dynamic_slice", lambda x: mpc.fori(0, 3, lambda i, c: c + mpc.dynamic_slice(x, i * 2, 2), x[:2] * 0), fixed(6, 2), expected=lambda x: x[:2] + x[2:4] + x[4:])  # fmt: skip
+op("fori compares", lambda x: mpc.fori(0, 3, lambda i, c: np.where(c < x[i], x[i], c), x[0]), A, expected=lambda x: x.max(0))
+op("function in fori", lambda x: mpc.fori(0, 2, lambda i, c: affine(c, x, 0.0), x), fixed(2, 2, below=2), expected=lambda x: np.maximum(np.maximum(x @ x, 0) @ x, 0), tol=8 * ULP)  # fmt: skip
