@@ -246,7 +246,7 @@ op("mixed scales", lambda x: (x.astype(mpc.fixed64(24)) + x, x * x.astype(mpc.fi
 # ---- statistics ----
 op("mean", lambda x: (x.mean(), x.mean(axis=0), x.mean(axis=-1, keepdims=True)), A, tol=2 * ULP)
 op("mean of a power of two", lambda x: x.mean(axis=1), A, tol=ULP)
-op("mean of int", lambda x: x.mean(axis=0), ints(3, 4, below=100), tol=20 * ULP)
+op("mean of int", lambda x: x.mean(axis=0), ints(3, 4, below=100), tol=300 * 2.0**-19 + ULP)
 op("mean of bool", lambda x: x.mean(), P, tol=8 * ULP)
 op("var", lambda x: (x.var(), x.var(axis=0), x.var(axis=1, keepdims=True)), A, tol=2.0**-11)
 op("std", lambda x: (x.std(), x.std(axis=0), x.std(axis=1, keepdims=True)), A, tol=2.0**-9)

@@ -52,3 +52,179 @@ def check(found: list[np.ndarray], operation: Operation) -> None:
 def test_operation(operation: Operation, protocol: str, n: int):
     with open_session(protocol, n) as s:
         check(evaluate(s, operation), operation)
+
+
+# ---- large arrays, which run in chunks ----
+SIZES = [65536, 65537, 200_001]  # CHUNK, one more, and a last chunk that fills no word of bits
+EDGES = np.array([0, 1, -1, ULP, -ULP, 2.0**14, -(2.0**14) + ULP, 0.5])
+
+
+@cache
+def large(size: int, seed: int = 0) -> np.ndarray:
+    """Multiples of 2^-16 with edge values first, last, and around the end of the first chunk."""
+    x = np.rint(np.random.default_rng(seed).uniform(-100, 100, size) / ULP) * ULP
+    for at in (0, size - len(EDGES), min(65536, size) - len(EDGES) // 2 * 2):
+        x[at : at + len(EDGES)] = EDGES[: size - at]
+    return x
+
+
+def dithered(found: np.ndarray, exact: np.ndarray) -> bool:
+    """Every result is the floor or the ceiling of the exact value, in units of 2^-16."""
+    return bool(np.isin(np.rint(found / ULP) - np.floor(exact / ULP), (0, 1)).all())
+
+
+few_settings = pytest.mark.parametrize(("protocol", "n"), [(p, n) for p, n in SETTINGS if n < 5], ids=lambda v: str(v))
+
+
+@few_settings
+@pytest.mark.parametrize("size", SIZES)
+def test_chunks_of_gates(protocol: str, n: int, size: int):
+    """Products, relu, comparisons, selections, bits: alone and with operands that an earlier gate has opened."""
+    X, Y, C = large(size), large(size, 1), np.random.default_rng(2).random(size) < 0.5
+    with open_session(protocol, n) as s:
+        x, y, c = s.input(X, owner=0), s.input(Y, owner=n - 1), s.input(C, owner=0)
+        product, relu, less, chosen = s.reveal(x * y, mpc.nn.relu(x), x < y, mpc.where(c, x, y))
+        assert dithered(product, X * Y)
+        assert np.array_equal(relu, np.maximum(X, 0))
+        assert np.array_equal(less, X < Y)
+        assert np.array_equal(chosen, np.where(C, X, Y))
+        # x and y are open now
+        square, equal, flags, word = s.reveal(x * x, x == y, (x < 0) & c | ~c, c * x)
+        assert dithered(square, X * X)
+        assert np.array_equal(equal, X == Y)
+        assert np.array_equal(flags, (X < 0) & C | ~C)
+        assert np.array_equal(word, C * X)
+
+
+@few_settings
+@pytest.mark.parametrize("size", SIZES)
+def test_chunks_of_views(protocol: str, n: int, size: int):
+    """Reshaped, reversed and broadcast operands, before and after what they are made of has been opened."""
+    X, V = large(size), EDGES[:3]
+    with open_session(protocol, n) as s:
+        x, v = s.input(X, owner=0), s.input(V, owner=n - 1)
+        column, back = x.reshape(-1, 1), x[::-1]
+        for _ in range(2):
+            wide, relu, less, reverse = s.reveal(column * v, mpc.nn.relu(column), column < 0, back * x)
+            assert dithered(wide, X[:, None] * V)
+            assert np.array_equal(relu, np.maximum(X, 0)[:, None])
+            assert np.array_equal(less, X[:, None] < 0)
+            assert dithered(reverse, X[::-1] * X)
+        dot = (column.T @ column).reveal()  # opens the view, not in chunks
+        assert abs(dot[0, 0] - X @ X) <= ULP
+        relu, equal = s.reveal(mpc.nn.relu(column), column == x.reshape(size, 1))
+        assert np.array_equal(relu, np.maximum(X, 0)[:, None])
+        assert equal.all()
+
+
+@few_settings
+def test_chunks_with_public_operands(protocol: str, n: int):
+    """A secret scalar with a large public array, a large secret with a public scalar, row and column."""
+    X, scalar = large(70_000), 2.5
+    with open_session(protocol, n) as s:
+        x, one, column = s.input(X), s.input(scalar), s.input(X[:300].reshape(300, 1))
+        a, b, c, d = s.reveal(one * X, x * 0.75, x < X[::-1], mpc.where(x > 0, x, 0.5))
+        assert dithered(a, scalar * X)
+        assert dithered(b, 0.75 * X)
+        assert np.array_equal(c, X < X[::-1])
+        assert np.array_equal(d, np.where(X > 0, X, 0.5))
+        public = large(90_000, 3).reshape(300, 300)
+        wide, row = s.reveal(column * public, x.reshape(350, 200) * public[0, :200])
+        assert dithered(wide, X[:300, None] * public)
+        assert dithered(row, X.reshape(350, 200) * public[0, :200])
+
+
+@few_settings
+def test_chunks_within_functions_and_loops(protocol: str, n: int):
+    X = large(70_000)
+    with open_session(protocol, n) as s:
+        x = s.input(X)
+        out = mpc.fori(0, 2, lambda i, c: mpc.nn.relu(c - 1), x)
+        assert np.array_equal(out.reveal(), np.maximum(np.maximum(X - 1, 0) - 1, 0))
+
+
+# ---- truncation: "floor" and "nearest" are exact, "dither" is one of the two neighbours ----
+@each_setting
+@pytest.mark.parametrize("size", [1000, 65537])
+@pytest.mark.parametrize("rounding", ["dither", "floor", "nearest"])
+def test_truncation(protocol: str, n: int, rounding: str, size: int):
+    rng = np.random.default_rng(5)
+    X, Y = (rng.integers(-(1 << 24), 1 << 24, size) for _ in range(2))
+    edges = [0, 1, -1, (1 << 15), -(1 << 15), (1 << 15) + 1, (1 << 15) - 1, 1 << 16, -(1 << 16), -(1 << 16) - 1, 1 << 29, -(1 << 29)]
+    X[: len(edges)], Y[: len(edges)] = edges, 1
+    X[len(edges) : 2 * len(edges)], Y[len(edges) : 2 * len(edges)] = edges, -1
+    half = 1 << 15 if rounding == "nearest" else 0
+    with open_session(protocol, n, truncation=rounding) as s:
+        x, y = s.input(X * ULP), s.input(Y * ULP, owner=n - 1)
+        product = (x * y).reveal() / ULP
+        public = (x * (Y[0] * ULP)).reveal() / ULP if size == 1000 else None
+    with open_session(protocol, n, truncation=rounding, seed=1) as s:
+        fewer = s.input(X * ULP).astype(mpc.fixed64(8)).reveal() * 256
+    for found, exact, bits in ((product, X * Y, 16), (public, X, 16), (fewer, X, 8)):
+        if found is None:
+            continue
+        low = exact >> bits
+        if rounding == "dither" and protocol != "plain":
+            assert np.isin(found - low, (0, 1)).all()
+            assert np.array_equal(found[exact % (1 << bits) == 0], low[exact % (1 << bits) == 0]), "a multiple is not moved"
+        else:
+            rounds = exact + (1 << bits - 1) if rounding != "floor" else exact
+            assert np.array_equal(found, rounds >> bits)
+    assert half in (0, 1 << 15)
+
+
+@each_setting
+def test_truncation_by_more_than_32_bits(protocol: str, n: int):
+    X = np.array([0, 1, -1, 2.0**20, -(2.0**20), 0.5, -0.5, 1 - 2.0**-40, 2.0**-40, -(2.0**-40)])
+    with open_session(protocol, n, dtype=mpc.fixed64(40)) as s:
+        assert np.array_equal(s.input(X).astype(mpc.int64).reveal(), np.floor(X))
+
+
+@each_setting
+def test_dither_is_unbiased(protocol: str, n: int):
+    """The mean of 40,000 truncations of 1/4 ulp is 1/4 ulp: its standard deviation is 0.0022."""
+    if protocol == "plain":
+        pytest.skip("rounds to nearest")
+    with open_session(protocol, n) as s:
+        found = (s.input(np.full(40_000, 0.25)) * s.input(ULP, owner=n - 1)).reveal() / ULP
+    assert set(np.unique(found)) == {0.0, 1.0}
+    assert abs(found.mean() - 0.25) < 0.011
+
+
+# ---- who gives, who learns ----
+@each_setting
+def test_every_party_gives_and_any_parties_learn(protocol: str, n: int):
+    """The in-memory backend checks that exactly the named parties hold the value."""
+    X = np.arange(6.0).reshape(2, 3) - 2.5
+    with open_session(protocol, n) as s:
+        xs = [s.input(X + i, owner=i) for i in range(n)]
+        bits = [s.input(X > i, owner=i) for i in range(n)]
+        whole = [s.input(i - 2, owner=i) for i in range(n)]
+        total, flags, integers = sum(xs[1:], xs[0]), bits[0], sum(whole[1:], whole[0])
+        for b in bits[1:]:
+            flags = flags ^ b
+        everyone = {tuple({n - 1, 0}), *((p,) for p in range(n)), tuple(range(n))}
+        for to in sorted(everyone):
+            assert np.array_equal(total.reveal(to=list(to)), sum(X + i for i in range(n)))
+            assert np.array_equal(flags.reveal(to=list(to)), np.logical_xor.reduce([X > i for i in range(n)]))
+            assert integers.reveal(to=to).tolist() == sum(i - 2 for i in range(n))
+
+
+def test_new_protocol_is_found(tmp_path, monkeypatch):
+    """A file dropped into the folder of protocols is in the suite: nothing else names it."""
+    import shutil
+    import sys
+
+    import mpc.protocols as package
+    from mpc.protocols.base import available
+
+    source = available()["plain"].__module__
+    shutil.copy(sys.modules[source].__file__, tmp_path / "clone.py")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "mpc.protocols.clone", raising=False)
+    assert {(p, n) for p, n in settings() if p == "clone"} == {("clone", 1), ("clone", 3), ("clone", 5)}
+    for operation in OPERATIONS[::9]:
+        with open_session("clone", 3) as s:
+            check(evaluate(s, operation), operation)
+    monkeypatch.delitem(sys.modules, "mpc.protocols.clone")
+    monkeypatch.delattr(package, "clone")

@@ -15,6 +15,7 @@ from ..ring.fixed import encode, exact_fraction_bits
 from .array import Array, Axis, Scope, bind, constant, implements, scope_of
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
+WHERE_OF_BOOL = "where of bool values: write (c & x) | (~c & y) (at {})"
 
 
 # ---- public operands ----
@@ -292,7 +293,10 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     if not condition.dtype.is_bool:
         raise TypeMismatch(f"the condition of where must be bool, not {condition.dtype} (at {user_line()})")
     if not isinstance(x, Array) and not isinstance(y, Array):  # both public: one product with the bit
-        x, y = np.asarray(x), np.asarray(y)
+        x, y = _plain(x), _plain(y)
+        if x.dtype.kind == y.dtype.kind == "b":
+            raise TypeMismatch(WHERE_OF_BOOL.format(user_line()))
+        x, y = (v if v.dtype.kind == "f" else np.asarray(v, np.int64) for v in (x, y))  # NumPy's small integers would wrap
         return add(multiply(condition, x - y), y)
     return bind("select", *_same_shape(condition, *_pair(x, y)))  # type: ignore[no-any-return]
 
@@ -300,7 +304,7 @@ def where(condition: Any, x: Any, y: Any) -> Array:
 def _pair(x: Any, y: Any) -> tuple[Array, Array]:
     scope = scope_of(x, y)
     if all(v.dtype.is_bool for v in (x, y) if isinstance(v, Array)):
-        raise TypeMismatch(f"where of bool values: write (c & x) | (~c & y) (at {user_line()})")
+        raise TypeMismatch(WHERE_OF_BOOL.format(user_line()))
     return _align(as_array(x, x.dtype, scope) if isinstance(x, Array) else x, y)
 
 

@@ -163,6 +163,7 @@ SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, 0.0, 1.0)
 TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, -1.0, 1.0)
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
 RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-19)
+SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-19)
 RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-19)
 
 
@@ -257,10 +258,21 @@ def rsqrt(x: Array) -> Array:
     return _rsqrt_gate(_real(x))
 
 
+@gate("sqrt")
+def _sqrt_gate(x: Array) -> Array:
+    t, scale, bits = _normalise(x)
+    root = smooth(_unit(x, scale, bits), SQRT)
+    half_powers = 2.0 ** ((np.arange(bits) - x.dtype.fraction) / 2)
+    positive = expand_dims(astype(less(0, x), INT64), 0)
+    # one step more: nothing is chosen where x <= 0
+    (factor,) = _rows(np.append(0.0, half_powers)[:, None], core.concatenate([positive, t], 0), 24)
+    return astype(multiply(root, factor), x.dtype)
+
+
 @implements("sqrt")
 def sqrt(x: Array) -> Array:
-    """Square root for 0 <= x < 2^15, as x / sqrt(x)."""
-    return multiply(x, rsqrt(x))
+    """Square root for 0 <= x < 2^15: error below 2^-15 + 2^-17 sqrt(x); 0 for negative x."""
+    return _sqrt_gate(_real(x))
 
 
 @implements("std")

@@ -206,7 +206,8 @@ class Session:
         return [decode_output(v, a.dtype) for v, a in zip(values, arrays, strict=True)]
 
     def _run(self, outs: list[Node], last: bool = False) -> list[Part]:
-        assert self._backend is not None
+        if self._backend is None:
+            raise SessionError("this session only plans: no party is there to reveal anything")
         found = needed(outs)
         computed = {n for e in found.eqns for n in e.outs}
         keep = [] if last else self._still_needed(computed)
@@ -270,7 +271,7 @@ class Session:
 
     # ---- life ----
     def _check_open(self) -> None:
-        if self._closed or self._backend is None:
+        if self._closed:
             raise SessionError("the session is closed: its arrays cannot be revealed any more. Start a new one.")
 
     def close(self) -> None:

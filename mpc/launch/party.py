@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from typing import Any
 
@@ -23,14 +22,13 @@ from ..protocols.base import Part, available
 from ..run.execute import Party
 from . import control
 
-PROGRESS_SECONDS = 0.1
-
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's process, which then ends this one
     config = msgspec.json.decode(sys.stdin.buffer.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _keep_pages()
+    np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only
     context: zmq.Context[Any] = zmq.Context()
     socket = context.socket(zmq.PAIR)
     socket.linger = 2000
@@ -109,16 +107,12 @@ def _run(party: Party, header: dict[str, Any], parts: list[Part], programs: dict
     for number in header["drop"]:
         party.store.pop(number, None)
     inputs = dict(zip(header["slots"], parts[1:], strict=True))
-    due = time.monotonic() + PROGRESS_SECONDS
 
     def progress(rounds: int, moved: int, eqn: Eqn | None) -> None:
-        nonlocal due
-        if time.monotonic() > due:
-            due = time.monotonic() + PROGRESS_SECONDS
-            where = f"{eqn.op}  {eqn.where}" if eqn else ""
-            control.send(socket, {"is": "progress", "rounds": rounds, "bytes": moved, "where": where})
+        where = f"{eqn.op}  {eqn.where}" if eqn else ""
+        control.send(socket, {"is": "progress", "rounds": rounds, "bytes": moved, "where": where})
 
-    reports = progress if header["progress"] else (lambda rounds, moved, eqn: None)
+    reports = progress if header["progress"] else None
     results, measured = party.run(program, [party.store[k] for k in header["args"]], inputs, header["epoch"], reports)
     revealed = results[: len(results) - len(header["keep"])]
     for number, value in zip(header["keep"], results[len(revealed) :], strict=True):
@@ -128,7 +122,7 @@ def _run(party: Party, header: dict[str, Any], parts: list[Part], programs: dict
         socket,
         {"is": "done", "known": known, "rounds": measured.rounds, "seconds": measured.seconds, "sent": measured.sent,
          "received": measured.received},
-        [revealed[k] if not isinstance(revealed[k], np.ndarray) else np.ascontiguousarray(revealed[k]) for k in known],
+        [np.asarray(revealed[k], order="C") if isinstance(revealed[k], np.ndarray) else revealed[k] for k in known],
     )  # fmt: skip
 
 

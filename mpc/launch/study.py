@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..ir.types import DType
 from ..lang.program import Planned, Program
 from ..lang.session import Session
-from ..protocols.base import Protocol, available
+from ..protocols.base import available
 from ..run.audit import Audit
 from ..run.execute import Measured
 from ..run.rehearse import Report
@@ -135,10 +135,10 @@ class Study:
 def seat(program: Program, protocol: str, parties: int | None = None) -> tuple[str, ...]:
     """The names of parties 0, 1, ...: the roles of the program in order of first appearance, then those without a role."""
     n = parties if parties is not None else _smallest(program, protocol)
-    chosen = choose_protocol(protocol, n)
+    choose_protocol(protocol, n)
     if n < len(program.roles):
         raise UsageError(f"{n} parties cannot seat the {len(program.roles)} roles of the program: {', '.join(program.roles)}")
-    return (*program.roles, *(_extra(chosen, i, n) for i in range(len(program.roles), n)))
+    return (*program.roles, *(_extra(protocol, i, n) for i in range(len(program.roles), n)))
 
 
 def _smallest(program: Program, protocol: str) -> int:
@@ -155,5 +155,5 @@ def _smallest(program: Program, protocol: str) -> int:
     return fitting[0]
 
 
-def _extra(protocol: type[Protocol], party: int, n: int) -> str:
-    return "helper" if protocol.__name__ == "Helper" and party == n - 1 else f"party {party}"
+def _extra(protocol: str, party: int, n: int) -> str:
+    return "helper" if protocol == "helper" and party == n - 1 else f"party {party}"

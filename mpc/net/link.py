@@ -25,7 +25,7 @@ from mpc.net.frame import FRAME, Buffer, Lane
 
 SLICE = 0.05  # seconds: how late we may notice the loss of a party that we are not waiting for
 # Plain integers: combining zmq's flag enumerations costs microseconds.
-NOBLOCK, SNDMORE, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.NOBLOCK | zmq.SNDMORE)
+NOBLOCK, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 _EVENT = struct.Struct("=HI")  # a monitor's first frame: event, value
 _DISCONNECTED, _UP = int(zmq.EVENT_DISCONNECTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED)

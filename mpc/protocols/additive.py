@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ring.bilinear import Bilinear
+from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, compare_counts, words_for
-from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Share, Spec, Steps, Tape, together
+from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
 from .fields import Field
 from .spline import spline_gate
 
@@ -221,6 +221,10 @@ class Additive(Protocol):
         round; the dealer's product moves into the mask of the opening, so it is never sent. Two evaluators: one product
         per party, 2xy = (x_open - 2 r_0)(y_open - 2 s_0) + (x_open - 2 r_1)(y_open - 2 s_1) - 2 (r_0 - r_1)(s_0 - s_1).
         """
+        if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
+            for a, b in ((x, y), (y, x)):
+                if a.settled is not None and a.opening is None:
+                    return (yield from self._chained(tape, a, a.settled, b, bits))
         opened_x, opened_y = yield from self.masked(x, y)
         operands: Operands = (opened_x.value, opened_x.mask, opened_y.value, opened_y.mask)
         shape = f.shape(x.shape, y.shape)
@@ -250,6 +254,44 @@ class Additive(Protocol):
 
         return (yield from self.settle(tape, z, True, mask, shift, rounding))
 
+    def _chained(self, tape: Tape, t: Share, settled: Settled, y: Share, bits: int) -> Steps[Share]:
+        """t * y where t comes from a truncation: the word c opened there serves as t's opening, so the product takes 1 round
+        (if y is open) and 8 bytes.
+
+        t = C - (r >> s) + w r_m with C = (c >> s) - 2^(62-s) public and w = 2^(64-s) where c's top bit is 0, else 0. With
+        y = F - q open: t F - C q - w r_m q = t y - (r >> s) q, and the dealer knows that last product. Not for matrix
+        products: w, which the dealer does not know, would stand inside the sum.
+        """
+        (opened,) = yield from self.masked(y)
+        shift, dtype = settled.bits, HALF_WORD if settled.bits <= 32 else WORD
+        word, rho = self.own(tape, Field.CHAIN), self.own(tape, Field.RHO)
+        exact = self.exact
+
+        def deal() -> list[Array]:
+            assert settled.mask is not None
+            product = exact.local(lambda r, q: (r >> np.uint64(63)) * q, settled.mask, self.mask_total(y))
+            return [exact.narrowed(exact.blind(product, -1, word), dtype)]
+
+        dealt = (yield from self.exchange(dealt=[(dtype.str, t.shape)], deal=deal)).dealt
+        d = dealt[0] if dealt else self.ring.prg(t.shape, word)
+
+        def combine(c: Array, t: Array, f: Array, q: Array, d: Array) -> Array:
+            public = (c >> np.uint64(shift)) - np.uint64(1 << TOP_SHIFT - shift)
+            wrap = (d.astype(WORD) << np.uint64(64 - shift)) & ((c >> np.uint64(63)) - np.uint64(1))
+            return np.asarray(t * f - public * q - wrap)
+
+        z = self.ring.local(combine, settled.c, t.parts[0], opened.value, opened.mask, d)
+        z = self.ring.blind(z, 1, rho)
+        if self.first:
+            z = self.ring.add(z, self.ring.filled((), self.offset(bits, "dither")))
+
+        def mask() -> Array:
+            assert settled.mask is not None
+            hidden = exact.local(lambda r, q: (r >> np.uint64(shift)) * q, settled.mask, self.mask_total(y))
+            return exact.sub(exact.blind(exact.filled(t.shape, 0), 1, self.every(tape, Field.RHO)), hidden)
+
+        return (yield from self.settle(tape, z, True, mask, bits, "dither"))
+
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""
         (opened,) = yield from self.masked(x)
@@ -278,9 +320,10 @@ class Additive(Protocol):
         got = yield from self.exchange([z] if hidden else [], dealt=specs, deal=deal)
         z, others = self.ring.solid(z), got.words[0] if hidden else None
         t = Share((self.ring.trunc(z, others, bits, self.first, got.dealt, hi, top),))
-        if rounding == "dither":
-            return t
         c = self.ring.add(z, others) if others is not None else z
+        if rounding == "dither":
+            t.settled = Settled(c, bits, known[0] if self.deals else None)
+            return t
         (below,) = yield from self._less(tape, [c], lambda: known[0], bits)
         return self.sub(t, (yield from self.bit_to_word(tape, below, z.shape)))
 

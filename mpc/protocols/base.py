@@ -142,6 +142,16 @@ class Opening(NamedTuple):
 
 
 PENDING = Opening(np.zeros(0), np.zeros(0))  # the message is on its way
+
+
+class Settled(NamedTuple):
+    """What a truncation leaves for a product that follows: the opened c = x + 2^62 + r, the shift, and the dealer's r."""
+
+    c: Array
+    bits: int
+    mask: Array | None
+
+
 OPERAND = 8  # fields OPERAND + k: fresh masks for operand k of an equation, where it has no mask of its own in this layout
 
 
@@ -152,7 +162,7 @@ class Share:
     is opened through the share it is made from, so the same mask never hides two different secrets.
     """
 
-    __slots__ = ("opening", "origin", "parent", "parts", "view")
+    __slots__ = ("opening", "origin", "parent", "parts", "settled", "view")
 
     def __init__(
         self,
@@ -163,6 +173,7 @@ class Share:
     ) -> None:
         self.parts, self.origin, self.parent, self.view = parts, origin, parent, view
         self.opening: Opening | None = None
+        self.settled: Settled | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

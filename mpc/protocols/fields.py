@@ -21,6 +21,7 @@ class Field(IntEnum):
     AND_X = 31
     AND_Y = 32
     AND_XY = 33
+    CHAIN = 34  # dealt top bit of a truncation's mask * mask of the other operand
     # spline gate
     LOOKUP = 36  # one-hot vector
     POWER = 37  # + m: sign * (r mod 2^t)^m

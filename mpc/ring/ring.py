@@ -197,6 +197,10 @@ class Ring:
         start = self.product(f, self.sub(x, r) if first else self.neg(r), y, start)
         return self.product(f, self.neg(x), s, start)
 
+    def narrowed(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        """The low bits of every word."""
+        return x.astype(dtype)
+
     # ---- truncation ----
     def trunc(
         self,
@@ -362,6 +366,9 @@ class Shapes(Ring):
 
     def filled(self, shape: tuple[int, ...], value: int) -> Array:
         return blank(shape)
+
+    def narrowed(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        return blank(x.shape, dtype)
 
     def spread(self, bits: Packed) -> Array:
         return blank(bits.shape)

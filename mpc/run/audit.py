@@ -52,6 +52,7 @@ class Audit:
     def __str__(self) -> str:
         lines = [
             f"protocol {self.protocol}: {self.trust}",
+            "parties  " + ", ".join(f"{i} {name}" for i, name in enumerate(self.parties)),
             f"program  blake2b-256:{self.digest}",
             "",
             "Who supplies what",
@@ -60,7 +61,7 @@ class Audit:
         lines += ["", "Who learns what"]
         for party in self.parties:
             learnt = [f"{f.what}   ({f.where})" for f in self.outputs if party in f.parties]
-            lines += [f"  {party} learns " + (item) for item in learnt] or [f"  {party} learns no output"]
+            lines += [f"  {party} learns {item}" for item in learnt] or [f"  {party} learns no output"]
         lines += ["", "Known to all parties by design", *(f"  {item}" for item in self.by_design)]
         return "\n".join(lines)
 

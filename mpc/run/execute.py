@@ -20,21 +20,21 @@ from ..ring.ring import Array, Ring
 from .interpret import Context, interpret
 
 Progress = Callable[[int, int, Eqn | None], None]  # rounds done, bytes sent and received, current equation
-NONE: list[Array] = []
+PROGRESS_SECONDS = 0.1  # between two reports
 
 
 class _Arrival:
     """What one yield expects. Messages are taken from the channel when somebody looks, in the order they were sent."""
 
-    __slots__ = ("arrays", "queues")
+    __slots__ = ("arrays", "party")
 
-    def __init__(self, queues: dict[int, deque[tuple[_Arrival, Callable[[], list[Array]]]]]) -> None:
-        self.queues, self.arrays = queues, dict[int, list[Array]]()
+    def __init__(self, party: Party) -> None:
+        self.party = party
+        self.arrays: dict[int, list[Array]] = {}
 
     def __getitem__(self, peer: int) -> list[Array]:
         while peer not in self.arrays:
-            arrival, receive = self.queues[peer].popleft()
-            arrival.arrays[peer] = receive()
+            self.party.receive(peer)
         return self.arrays[peer]
 
 
@@ -58,6 +58,9 @@ class Party:
         self.protocol = protocol(me, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
         self.store: dict[int, Value] = {}
         self.step = 0  # yields so far: the round number in the frames
+        self._expected: dict[int, deque[tuple[_Arrival, int, list[Spec]]]] = {
+            p: deque() for p in range(self.processes) if p != me
+        }
 
     def _agree_on_seeds(self) -> dict[int, bytes]:
         """One seed a pair, drawn by the lower number."""
@@ -105,9 +108,9 @@ class Party:
         args: Sequence[Value],
         inputs: Mapping[int, Part],
         epoch: int,
-        progress: Progress = lambda rounds, moved, eqn: None,
+        progress: Progress | None = None,
     ) -> tuple[list[Any], Measured]:
-        """The program's results at this party (a share, a revealed value, or None where only others learn it)."""
+        """The program's results at this party: a share, a revealed value, or None where only others learn it."""
         self.agree(program, epoch)
         current: list[Eqn | None] = [None]
 
@@ -120,7 +123,8 @@ class Party:
         start, measured = time.perf_counter(), Measured()
 
         def report() -> None:
-            progress(measured.rounds, sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values()), current[0])
+            if progress is not None:
+                progress(measured.rounds, sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values()), current[0])
 
         try:
             results = self._drive(interpret(program, args, context), measured, report)
@@ -134,30 +138,29 @@ class Party:
         return results, measured
 
     def _drive(self, steps: Steps[list[Any]], measured: Measured, report: Callable[[], None]) -> list[Any]:
-        channel, inbox = self.channel, None
-        queues: dict[int, deque[tuple[_Arrival, Callable[[], list[Array]]]]] = {
-            p: deque() for p in range(self.processes) if p != self.me
-        }
-
-        def receive(peer: int, step: int, specs: list[Spec]) -> Callable[[], list[Array]]:
-            return lambda: channel.recv(peer, step, specs)
-
+        send, now, due = self.channel.send, time.monotonic, time.monotonic() + PROGRESS_SECONDS
+        arrival: Any = None
         while True:
             try:
-                ex = steps.send(inbox)  # type: ignore[arg-type]
+                ex = steps.send(arrival)
             except StopIteration as end:
-                for queue in queues.values():  # what nobody looked at still belongs to this run
+                for peer, queue in self._expected.items():  # what nobody looked at still belongs to this run
                     while queue:
-                        arrival, take = queue.popleft()
-                        take()
+                        self.receive(peer)
                 results: list[Any] = end.value
                 return results
             self.step += 1
             for peer, arrays in ex.send.items():
-                channel.send(peer, self.step, arrays)
-            arrival = _Arrival(queues)
+                send(peer, self.step, arrays)
+            arrival = _Arrival(self)
             for peer, specs in ex.recv.items():
-                queues[peer].append((arrival, receive(peer, self.step, specs)))
-            inbox = arrival
+                self._expected[peer].append((arrival, self.step, specs))
             measured.rounds += ex.turn
-            report()
+            if now() > due:
+                due = now() + PROGRESS_SECONDS
+                report()
+
+    def receive(self, peer: int) -> None:
+        """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
+        arrival, step, specs = self._expected[peer].popleft()
+        arrival.arrays[peer] = self.channel.recv(peer, step, specs)

@@ -1,0 +1,310 @@
+"""The commands. Results go to stdout, everything else to stderr; errors are one message and an exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import MPCError, UsageError
+from ..ir.types import BOOL, INT64, DType, fixed64
+from ..lang.program import Program
+from ..launch.study import Outcome, Study
+from ..protocols.base import available
+from . import files
+from .programs import load_program, user_code
+from .progress import run_live
+
+F = TypeVar("F", bound=Callable[..., Any])
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Ends with the exit codes that docs/security.md lists."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted: nothing was revealed, and no process is left", INTERRUPTED)
+        except BrokenPipeError:  # `mpc cost ... | head`
+            sys.stdout = open("/dev/null", "w")  # noqa: SIM115 (for the interpreter's last flush)
+            sys.exit(1)
+        except MPCError as error:
+            _fail(f"{type(error).__name__}: {error}", error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mpc", prog_name="mpc")
+def main() -> None:
+    """Compute on data that several parties keep secret from each other.
+
+    A program is a Python file with a function decorated with @mpc.program. Its signature says who supplies what and who
+    learns what:
+
+    \b
+        import mpc
+
+    \b
+        @mpc.program
+        def main(a: mpc.Input("hospital_a"), b: mpc.Input("hospital_b")) -> mpc.Output("hospital_a", "hospital_b"):
+            return mpc.concatenate([a, b]).mean(axis=0)
+
+    \b
+    See who learns what:     mpc audit study.py --shape a=500x30 --shape b=400x30
+    See what it costs:       mpc cost study.py --shape a=500x30 --shape b=400x30
+    Run it on this machine:  mpc run study.py --local --input a=a.csv --input b=b.npy
+
+    Exit codes: 0 done, 1 error in the program or the data, 2 usage, 3 a party was lost, 4 bad message, 5 refused,
+    130 interrupted.
+    """
+
+
+def _shared(command: F) -> F:
+    """What run, cost and audit take alike."""
+    for decorate in reversed(
+        [
+            click.argument("program", type=click.Path()),
+            click.option(
+                "--input", "inputs", multiple=True, metavar="NAME=FILE",
+                help="Data of an input: .npy, .npz with one array, .csv or .tsv (a header is recognised). Tables are read as "
+                "fixed point unless the program declares a dtype; one column is a vector.",
+            ),
+            click.option("--protocol", default="helper", show_default=True, metavar="NAME", help="See `mpc protocols`."),
+            click.option("--parties", type=int, metavar="N", help="Default: as many as the roles of the program need."),
+            click.option(
+                "--truncation", default="dither", show_default=True, metavar="HOW",
+                help="How products are rounded: dither (unbiased, fastest; its coin is public), floor, nearest.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text."),
+        ]
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+shape_option = click.option(
+    "--shape", "shapes", multiple=True, metavar="NAME=RxC",
+    help="Shape of an input in place of its data: a=500x30, y=500:bool, k=1:int64, x=10x10:fixed64.20.",
+)  # fmt: skip
+
+
+@main.command()
+@_shared
+@click.option(
+    "--local", is_flag=True, help="Every party as a process of this machine. The only way to run, so it may be left out."
+)
+@click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
+def run(
+    program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str, as_json: bool,
+    local: bool, output: str | None,
+) -> None:  # fmt: skip
+    """Run a program, every party as a process of this machine.
+
+    One user plays all parties, so nothing is hidden from whoever runs it: use it to develop, to test and to measure. The plan
+    (whom you trust, who learns what, the cost) goes to stderr before the run; stdout carries the results alone.
+
+    \b
+    Example:
+        mpc run study.py --local --input a=a.csv --input b=b.npy --output means.npy
+
+    Inputs that you leave out come from their `load` function, where the program gives one.
+    """
+    study = _study(program, inputs, None, protocol, parties, truncation)
+    if output:
+        files.check_output(output, len(study.outputs))
+    _warn(study)
+    click.echo(f"{study}\n", err=True)
+    outcome = run_live(study)
+    click.echo(_measured(outcome), err=True)
+    if output:
+        files.write(output, outcome.outputs)
+        click.echo(f"saved to {output}", err=True)
+    click.echo(json.dumps(_as_dict(study, outcome), indent=2) if as_json else _results(outcome))
+
+
+@main.command()
+@_shared
+@shape_option
+def cost(
+    program: str,
+    inputs: Sequence[str],
+    shapes: Sequence[str],
+    protocol: str,
+    parties: int | None,
+    truncation: str,
+    as_json: bool,
+) -> None:
+    """Count what a run will cost, without starting a process or sending a byte.
+
+    Rounds, bytes on every link, correlated randomness, predicted time, and the operations and source lines that cost most.
+    The count is exact: it is the protocol itself, run on shapes.
+
+    \b
+    Example:
+        mpc cost study.py --shape a=500x30 --shape b=400x30 --protocol additive
+    """
+    study = _study(program, inputs, shapes, protocol, parties, truncation)
+    _warn(study)
+    click.echo(json.dumps({**_head(study), "cost": study.cost.as_dict()}, indent=2) if as_json else str(study.cost))
+
+
+@main.command()
+@_shared
+@shape_option
+def audit(
+    program: str,
+    inputs: Sequence[str],
+    shapes: Sequence[str],
+    protocol: str,
+    parties: int | None,
+    truncation: str,
+    as_json: bool,
+) -> None:
+    """Say who supplies what and who learns what, with source lines, without starting a process or sending a byte.
+
+    \b
+    Example:
+        mpc audit study.py --shape a=500x30 --shape b=400x30
+    """
+    study = _study(program, inputs, shapes, protocol, parties, truncation)
+    _warn(study)
+    click.echo(json.dumps(study.audit.as_dict(), indent=2) if as_json else str(study.audit))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of a table.")
+def protocols(as_json: bool) -> None:
+    """List the protocols: how many parties they take, and who is protected against whom.
+
+    \b
+    Example:
+        mpc protocols
+    """
+    found = sorted(available().items())
+    if as_json:
+        click.echo(json.dumps([{"protocol": n, "parties": list(p.parties), "trust": p.trust} for n, p in found], indent=2))
+        return
+    table = Table(show_lines=True)
+    for title in ("protocol", "parties", "trust"):
+        table.add_column(title)
+    for name, protocol in found:
+        takes = protocol.parties
+        count = str(takes[0]) if len(takes) == 1 else f"{takes[0]} to {takes[-1]}"
+        dealer = " and a dealer" if protocol.has_dealer else ""
+        table.add_row(name, count + dealer, Text(protocol.trust, style="bold red" if "INSECURE" in protocol.trust else ""))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+# ---- from arguments to a study ----
+def _study(
+    path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str
+) -> Study:
+    program = load_program(path)
+    data: dict[str, Any] = {}
+    for text in inputs:
+        name, value = _named(program, text, "--input", "a=a.csv", data)
+        data[name] = files.read(value)
+    for text in shapes or ():
+        name, value = _named(program, text, "--shape", "a=500x30", data)
+        data[name] = _shape(text, value)
+    for name, declared in program.inputs.items():
+        if name not in data and declared.load is None:
+            raise UsageError(
+                f"no data for input {name!r} of {declared.party}: give --input {name}=FILE"
+                + ("" if shapes is None else f" (or, to cost or audit, --shape {name}=ROWSxCOLUMNS)")
+            )
+    with user_code():
+        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation)
+
+
+def _named(program: Program, text: str, option: str, example: str, given: dict[str, Any]) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise UsageError(f"{option} {text}: write NAME=VALUE, for example {option} {example}")
+    if name not in program.inputs:
+        known = ", ".join(f"{n} ({i.party})" for n, i in program.inputs.items()) or "none"
+        raise UsageError(f"{option} {text}: the program has no input {name!r}; its inputs are {known}")
+    if name in given:
+        raise UsageError(f"input {name!r} is given twice")
+    return name, value
+
+
+def _shape(text: str, value: str) -> tuple[tuple[int, ...], DType | None]:
+    lengths, _, kind = value.partition(":")
+    try:
+        shape = tuple(int(n) for n in lengths.lower().split("x")) if lengths != "scalar" else ()
+        if any(n < 0 for n in shape):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--shape {text}: write lengths with x between them, for example a=500x30 (or a=scalar)") from None
+    if not kind or kind == "fixed64":
+        return shape, None
+    if kind.startswith("fixed64.") and kind[8:].isdigit():
+        return shape, fixed64(int(kind[8:]))
+    if kind not in ("int64", "bool"):
+        raise UsageError(f"--shape {text}: no dtype {kind!r}; there are int64, bool, fixed64 and fixed64.20 (fraction bits)")
+    return shape, INT64 if kind == "int64" else BOOL
+
+
+# ---- what is printed ----
+def _warn(study: Study) -> None:
+    if study.insecure:
+        line = f"INSECURE: protocol {study.protocol!r} protects nothing. Every party sees every input."
+        Console(stderr=True).print(Text(line, style="bold white on red"), soft_wrap=True)
+
+
+def _measured(outcome: Outcome) -> str:
+    moved = sum(outcome.links.values())
+    verdict = "as predicted" if outcome.as_predicted else "NOT as predicted: please report this"
+    return f"measured: {outcome.rounds:,} rounds, {moved:,} bytes ({verdict}), {outcome.seconds:.2f} s"
+
+
+def _results(outcome: Outcome) -> str:
+    blocks = []
+    for name, value in outcome.outputs.items():
+        kind = f"{value.dtype}{list(value.shape)}"
+        with np.printoptions(precision=6, suppress=True, threshold=200, linewidth=110):
+            blocks.append(f"{name}: {kind}, for {', '.join(outcome.receivers[name])}\n{value}")
+    return "\n\n".join(blocks)
+
+
+def _head(study: Study) -> dict[str, Any]:
+    return {"protocol": study.protocol, "trust": study.trust, "parties": list(study.parties)}
+
+
+def _as_dict(study: Study, outcome: Outcome) -> dict[str, Any]:
+    return {
+        **_head(study),
+        "outputs": files.plain(outcome.outputs),
+        "receivers": {name: list(parties) for name, parties in outcome.receivers.items()},
+        "measured": {
+            "rounds": outcome.rounds,
+            "links": [
+                {"from": outcome.cost.name(i), "to": outcome.cost.name(j), "bytes": b} for (i, j), b in outcome.links.items()
+            ],
+            "bytes": sum(outcome.links.values()),
+            "seconds": round(outcome.seconds, 6),
+            "as_predicted": outcome.as_predicted,
+        },
+        "cost": outcome.cost.as_dict(),
+        "audit": study.audit.as_dict(),
+    }

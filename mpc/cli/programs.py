@@ -1,0 +1,67 @@
+"""Loading a user's program file: it is Python, so loading runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import MPCError, UsageError
+from ..lang.program import Program
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+class ProgramError(MPCError):
+    """The user's own code failed. The message names its line."""
+
+
+def load_program(path: str) -> Program:
+    """The `@mpc.program` of a file: the one named `main`, else the only one. Its folder is on the import path."""
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise UsageError(f"no program file {path}")
+    if file.suffix != ".py":
+        raise UsageError(f"{path}: a program is a Python file (.py)")
+    name = f"mpc_program_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    sys.modules[name] = module  # dataclasses look their module up
+    with user_code():
+        spec.loader.exec_module(module)
+    found = {n: v for n, v in vars(module).items() if isinstance(v, Program)}
+    own = {n: v for n, v in found.items() if v.main.__module__ == name} or found
+    if not own:
+        raise UsageError(
+            f"{path} has no function decorated with @mpc.program.\n"
+            "    Write @mpc.program above the function, and annotate its parameters with mpc.Input and its result with mpc.Output."
+        )
+    if "main" in own:
+        return own["main"]
+    if len({id(v) for v in own.values()}) > 1:
+        raise UsageError(f"{path} has several programs ({', '.join(own)}); name the one to run `main`")
+    return next(iter(own.values()))
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Turns an error of the user's code into one message with its line; our own bugs keep their traceback."""
+    try:
+        yield
+    except (MPCError, KeyboardInterrupt):
+        raise
+    except SyntaxError as error:
+        raise ProgramError(f"{Path(error.filename or '').name}:{error.lineno}: {error.msg}") from None
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen importlib")]
+        last = next((f for f in reversed(frames) if not Path(f.filename).is_relative_to(PACKAGE)), None)
+        if last is None or (frames[-1] is not last and not isinstance(error, (ValueError, TypeError, ArithmeticError))):
+            raise
+        text = f"    {last.line}" if last.line else ""
+        raise ProgramError(f"{Path(last.filename).name}:{last.lineno}: {type(error).__name__}: {error}\n{text}") from None

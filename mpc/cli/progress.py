@@ -1,0 +1,93 @@
+"""A run that shows where it is: the operation and source line, rounds, megabytes, and the time it will still take."""
+
+from __future__ import annotations
+
+import time
+from math import ceil
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..launch.study import Outcome, Study
+from ..run.rehearse import THIS_MACHINE, Report
+
+PLAIN_SECONDS = 5.0  # between lines where there is no terminal
+
+
+def run_live(study: Study, console: Console | None = None) -> Outcome:
+    """Runs a study on this machine with a progress bar on stderr (a line now and then if that is no terminal)."""
+    console = console or Console(stderr=True)
+    display = Display(study.cost)
+    if not console.is_terminal:
+        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where))
+    with Live(display, console=console, refresh_per_second=10, transient=True):
+        return study.run(display.update)
+
+
+class Display:
+    """How far a run is. Rounds and bytes are known in advance, so the share that is done is, too."""
+
+    def __init__(self, cost: Report) -> None:
+        self.cost = cost
+        self.moves = sum(b for link, b in cost.links.items() if 0 in link)  # party 0 reports
+        # a round costs a fixed time, a byte another one: both count for as much as they are predicted to take
+        waiting = cost.rounds * THIS_MACHINE.rtt_ms / 1e3
+        self.round_share = waiting / max(cost.seconds(THIS_MACHINE), waiting, 1e-9)
+        self.rounds = self.moved = 0
+        self.where = "starting the parties"
+        self.begun: float | None = None  # when the first report came
+        self.said = time.monotonic()
+
+    def update(self, rounds: int, moved: int, where: str) -> None:
+        if self.begun is None:
+            self.begun = time.monotonic()
+        self.rounds, self.moved, self.where = rounds, moved, where or self.where
+
+    @property
+    def done(self) -> float:
+        """Between 0 and 1."""
+        by_rounds = self.rounds / max(1, self.cost.rounds)
+        by_bytes = self.moved / self.moves if self.moves else by_rounds
+        return min(1.0, self.round_share * by_rounds + (1 - self.round_share) * by_bytes)
+
+    @property
+    def seconds_left(self) -> float:
+        """From what is measured, once a twentieth is done; before that, from the rehearsal."""
+        if self.begun is None or self.done < 0.05:
+            return self.cost.seconds(THIS_MACHINE) * (1 - self.done)
+        return (time.monotonic() - self.begun) * (1 - self.done) / self.done
+
+    def __str__(self) -> str:
+        return (
+            f"{self.done:4.0%}  round {self.rounds:,}/{self.cost.rounds:,}  {self.moved / 1e6:.1f}/{self.moves / 1e6:.1f} MB  "
+            f"{_clock(self.seconds_left)} left  {self.where}"
+        )
+
+    def __rich__(self) -> Table:
+        row = Table.grid(padding=(0, 1))
+        row.add_column(width=24)
+        for _ in range(4):
+            row.add_column(no_wrap=True)
+        row.add_row(
+            ProgressBar(total=1.0, completed=self.done, width=24),
+            Text(f"{self.done:4.0%}", style="bold"),
+            Text(f"round {self.rounds:,}/{self.cost.rounds:,}  {self.moved / 1e6:.1f}/{self.moves / 1e6:.1f} MB"),
+            Text(f"{_clock(self.seconds_left)} left", style="cyan"),
+            Text(self.where, style="green"),
+        )
+        return row
+
+
+def _plainly(console: Console, display: Display, rounds: int, moved: int, where: str) -> None:
+    display.update(rounds, moved, where)
+    if time.monotonic() - display.said > PLAIN_SECONDS:
+        display.said = time.monotonic()
+        console.print(Text(str(display)), soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    whole = ceil(seconds)
+    return f"{whole // 60}:{whole % 60:02d}" if whole < 3600 else f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
