@@ -32,19 +32,19 @@ import mpc
 A, B, REGISTRY = "hospital_a", "hospital_b", "registry"
 OWN = 15  # columns of each hospital
 ITERATIONS, RATE, MOMENTUM, L2 = 300, 0.5, 0.9, 1.0  # L2: scikit-learn's 1 / C
-THRESHOLDS = np.array(
-    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
-    + [0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995]
-)
+ODDS = np.array([1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85])
+THRESHOLDS = np.concatenate([ODDS / (1 + ODDS), [0.5], 1 / (1 + ODDS[::-1])])  # probabilities from 0.001 to 0.999
 PLOT = Path("results/two_hospitals.png")
 
 # Units from the data dictionary, in columns' order: with them every value is below 10, and fixed point keeps its precision.
 # Three groups: mean, standard error and worst value of radius, texture, perimeter, area, smoothness, compactness, concavity,
 # concave points, symmetry, fractal dimension.
-UNITS = np.array(
-    [10, 10, 100, 1000, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01]
-    + [1, 1, 10, 100, 0.01, 0.1, 0.1, 0.01, 0.01, 0.01]
-    + [10, 10, 100, 1000, 0.1, 1, 1, 0.1, 0.1, 0.1]
+UNITS = np.concatenate(
+    [
+        [10, 10, 100, 1000, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01],
+        [1, 1, 10, 100, 0.01, 0.1, 0.1, 0.01, 0.01, 0.01],
+        [10, 10, 100, 1000, 0.1, 1, 1, 0.1, 0.1, 0.1],
+    ]
 )
 
 

@@ -40,7 +40,7 @@ def load_program(path: str) -> Program:
     if not own:
         raise UsageError(
             f"{path} has no function decorated with @mpc.program.\n"
-            "    Write @mpc.program above the function, and annotate its parameters with mpc.Input and its result with mpc.Output."
+            "    Write @mpc.program above it, and annotate its parameters with mpc.Input and its result with mpc.Output."
         )
     if "main" in own:
         return own["main"]
@@ -60,8 +60,9 @@ def user_code() -> Iterator[None]:
         raise ProgramError(f"{Path(error.filename or '').name}:{error.lineno}: {error.msg}") from None
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen importlib")]
-        last = next((f for f in reversed(frames) if not Path(f.filename).is_relative_to(PACKAGE)), None)
-        if last is None or (frames[-1] is not last and not isinstance(error, (ValueError, TypeError, ArithmeticError))):
+        theirs = [f for f in frames if not Path(f.filename).is_relative_to(PACKAGE)]
+        if not theirs or (frames[-1] is not theirs[-1] and not isinstance(error, (ValueError, TypeError, ArithmeticError))):
             raise
+        last = theirs[-1]
         text = f"    {last.line}" if last.line else ""
         raise ProgramError(f"{Path(last.filename).name}:{last.lineno}: {type(error).__name__}: {error}\n{text}") from None

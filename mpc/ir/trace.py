@@ -52,7 +52,7 @@ class Graph:
 
     def __init__(self, outer: Graph | None = None, located: bool = True) -> None:
         self.outer = outer
-        self.located = located and (outer is None or outer.located)  # equations note the user's line
+        self.located: bool = located and (outer is None or outer.located)  # equations note the user's line
         self.params: list[Node] = []
         self.lifted: dict[Node, Node] = {}  # outer node -> my parameter
 

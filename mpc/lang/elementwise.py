@@ -187,9 +187,9 @@ def _exp_gate(x: Array) -> Array:
     x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
     steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1))
     fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, 0))  # in [0, 1)
-    (integer,) = _rows(np.exp(np.arange(EXP_LOW, EXP_HIGH + 1.0))[:, None], steps, f + 2)
+    (integer,) = _rows(np.exp(np.arange(EXP_LOW, EXP_HIGH + 1.0))[:, None], steps, f)  # e^17 2^f 2^20 < 2^61
     part = smooth(astype(fraction, fixed64(20)), EXP)
-    return astype(bind("mul", integer, part, bits=22, rounding=scope_of(x).settings.rounding), x.dtype)
+    return astype(bind("mul", integer, part, bits=20, rounding=scope_of(x).settings.rounding), x.dtype)
 
 
 @implements("exp")

@@ -178,9 +178,10 @@ class Session:
                 raise SessionError("this array belongs to another session, or to a function that is being traced")
         everyone = range(self.n)
         lists = receivers if receivers is not None else [everyone] * len(arrays)
+        places: Sequence[Where | None] = lines or [None] * len(arrays)
         return [
-            self._scope.graph.bind("reveal", [a.node], {"to": sorted(set(to))}, where=line)[0]
-            for a, to, line in zip(arrays, lists, lines or [None] * len(arrays), strict=True)
+            self._scope.graph.bind("reveal", [a.node], {"to": sorted(set(to))}, where=place)[0]
+            for a, to, place in zip(arrays, lists, places, strict=True)
         ]
 
     def reveal(self, *arrays: Array, to: int | str | Sequence[int | str] | None = None) -> list[np.ndarray]:

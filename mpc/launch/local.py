@@ -89,7 +89,6 @@ class LocalCluster(Backend):
         self._sockets: list[zmq.Socket[bytes]] = []
         self._children: list[subprocess.Popen[bytes]] = []
         session = secrets.token_hex(16)
-        streams: list[list[int]] = []
         try:
             for me in range(self.processes):
                 address = f"ipc://{self._folder}/control-{me}"
@@ -98,7 +97,7 @@ class LocalCluster(Backend):
                 socket.bind(address)
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
-                          "session": session, "deadline": deadline, "streams": streams}  # fmt: skip
+                          "session": session, "deadline": deadline}  # fmt: skip
                 self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
         except BaseException:

@@ -67,7 +67,6 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
             n + protocol.has_dealer,
             lambda i, j: f"{config['folder']}/{i}-{j}",
             bytes.fromhex(config["session"]),
-            streams=[tuple(s) for s in config["streams"]],
             deadline=config["deadline"],
         )
         party = Party(me, n, protocol, channel)

@@ -65,6 +65,7 @@ class Additive(Protocol):
         super().__init__(me, n, ring, keys)
         self.evaluators, self.dealer = self._roles(n)
         self.last = self.evaluators - 1
+        self.stream = (self.dealer, self.last)
         self.deals = me == self.dealer
         self.first = me == 0
         # every other party that opens with me

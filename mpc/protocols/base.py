@@ -207,6 +207,8 @@ class Protocol(ABC):
     parties: ClassVar[range]  # how many parties it takes
     has_dealer: ClassVar[bool] = False
 
+    stream: tuple[int, int] | None = None  # (a party that sends ahead without ever waiting, the party that consumes it)
+
     def __init__(self, me: int, n: int, ring: Ring, keys: Keys) -> None:
         self.me, self.n, self.ring = me, n, ring
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,37 @@ class _Arrival:
         return self.arrays[peer]
 
 
+class _Flow:
+    """Keeps a dealer, who waits for nobody, from running ahead of who consumes what it deals by more than a few MARKs.
+
+    Both ends count the bytes of the same yields. At the yield after a mark is passed the consumer sends an empty message;
+    the dealer passes a mark only if the one BEHIND marks before was answered.
+    """
+
+    MARK, BEHIND = 16 << 20, 4
+
+    def __init__(self, party: Party, dealer: int, consumer: int) -> None:
+        self.party, self.deals, self.peer = party, party.me == dealer, consumer if party.me == dealer else dealer
+        self.passed, self.marks, self.answers = 0, 0, deque[_Arrival]()
+
+    def before(self, ex: Exchange) -> None:
+        """Called at every yield, before its messages leave."""
+        if self.passed // self.MARK > self.marks:
+            self.marks = self.passed // self.MARK
+            if self.deals:
+                answer = _Arrival(self.party)
+                self.party.expect(answer, self.peer, [("|u1", (0,))])
+                self.answers.append(answer)
+                if len(self.answers) > self.BEHIND:
+                    self.answers.popleft()[self.peer]
+            else:
+                self.party.channel.send(self.peer, self.party.step, [np.empty(0, np.uint8)])
+        if self.deals:
+            self.passed += sum(a.nbytes for a in ex.send.get(self.peer, ()))
+        else:
+            self.passed += sum(prod(shape) * np.dtype(dtype).itemsize for dtype, shape in ex.recv.get(self.peer, ()))
+
+
 @dataclass
 class Measured:
     """What one execution did at this party."""
@@ -58,6 +90,7 @@ class Party:
         self.protocol = protocol(me, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
         self.store: dict[int, Value] = {}
         self.step = 0  # yields so far: the round number in the frames
+        self._flow = _Flow(self, *self.protocol.stream) if self.protocol.stream and me in self.protocol.stream else None
         self._expected: dict[int, deque[tuple[_Arrival, int, list[Spec]]]] = {
             p: deque() for p in range(self.processes) if p != me
         }
@@ -150,15 +183,21 @@ class Party:
                 results: list[Any] = end.value
                 return results
             self.step += 1
+            if self._flow is not None:
+                self._flow.before(ex)
             for peer, arrays in ex.send.items():
                 send(peer, self.step, arrays)
             arrival = _Arrival(self)
             for peer, specs in ex.recv.items():
-                self._expected[peer].append((arrival, self.step, specs))
+                self.expect(arrival, peer, specs)
             measured.rounds += ex.turn
             if now() > due:
                 due = now() + PROGRESS_SECONDS
                 report()
+
+    def expect(self, arrival: _Arrival, peer: int, specs: list[Spec]) -> None:
+        """Notes that `peer` will send this at the present yield."""
+        self._expected[peer].append((arrival, self.step, specs))
 
     def receive(self, peer: int) -> None:
         """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
