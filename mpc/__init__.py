@@ -40,8 +40,10 @@ from .lang.core import (
 )  # fmt: skip
 from .lang.elementwise import (
     absolute,
+    approximate,
     clip,
     divide,
+    erf,
     exp,
     max,
     maximum,

@@ -29,7 +29,7 @@ INTERRUPTED = 130
 class Commands(click.Group):
     """Ends with the exit codes that docs/security.md lists."""
 
-    def main(  # type: ignore[override]
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,

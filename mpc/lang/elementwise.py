@@ -6,11 +6,13 @@ saturates as its docstring says.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeMismatch
+from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, fixed64
 from . import core
@@ -33,7 +35,7 @@ from .core import (
     where,
 )
 from .function import gate
-from .piecewise import Curve, Pieces, fit, window
+from .piecewise import Curve, Pieces, Tail, fit, window
 
 WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
 
@@ -124,7 +126,6 @@ def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:
     f = x.dtype.fraction
     w = window(curve, f)
     assert w is not None
-    outside = curve.left is not None and curve.right is not None
     return {
         "k": w.k,
         "t": w.t,
@@ -132,8 +133,8 @@ def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:
         "centre": w.centre,
         "tables": w.tables.tobytes(),
         "shift": w.fraction_out - f,
-        "bounds": [round(v * 2**f) for v in (curve.low, curve.high)] if outside else [],
-        "values": [round((v or 0.0) * 2**f) for v in (curve.left, curve.right)] if outside else [],
+        "bounds": [round(v * 2**f) for v in (curve.low, curve.high)] if curve.tails else [],
+        "tails": [[round(t.constant * 2**f), t.slope] for t in curve.tails or ()],
     }
 
 
@@ -159,8 +160,8 @@ def _sigmoid(v: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-v)))
 
 
-SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, 0.0, 1.0)
-TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, -1.0, 1.0)
+SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, (Tail(0), Tail(1)))
+TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)))
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
 RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-19)
 SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-19)
@@ -176,6 +177,68 @@ def sigmoid(x: Array) -> Array:
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent: error below 2^-13; -1 below -6, 1 above 6."""
     return smooth(_real(x), TANH)
+
+
+_erf = np.vectorize(math.erf, otypes=[float])
+IDENTITY = (Tail(0), Tail(0, 1))  # 0 below, x above
+GELU = Curve(lambda v: v * 0.5 * (1 + _erf(v / 2**0.5)), -5.0, 5.0, 2.0**-13.5, IDENTITY)
+SILU = Curve(lambda v: v * _sigmoid(v), -15.0, 15.0, 2.0**-13, IDENTITY)
+SOFTPLUS = Curve(lambda v: np.log1p(np.exp(v)), -12.0, 12.0, 2.0**-13, IDENTITY)
+ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)))
+
+
+def gelu(x: Array) -> Array:
+    """x (1 + erf(x / sqrt(2))) / 2: error below 2^-13; 0 below -5, x above 5."""
+    return smooth(_real(x), GELU)
+
+
+def silu(x: Array) -> Array:
+    """x sigmoid(x): error below 2^-12; 0 below -15, x above 15."""
+    return smooth(_real(x), SILU)
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + e^x): error below 2^-12; 0 below -12, x above 12."""
+    return smooth(_real(x), SOFTPLUS)
+
+
+def erf(x: Array) -> Array:
+    """The error function: error below 2^-13; -1 below -4, 1 above 4."""
+    return smooth(_real(x), ERF)
+
+
+def approximate(
+    f: Callable[[np.ndarray], Any], low: float, high: float, tol: float = 2.0**-13, outside: str = "constant"
+) -> Callable[[Array], Array]:
+    """A function on secret arrays from any real function of one variable.
+
+    f: takes a float64 array (or a float; then it is called point by point). On [low, high) the error is at most `tol` plus the
+    rounding of the result; below and above, the value stays f(low) and f(high) ("constant"), or continues as 0 below and x
+    above ("relu"). Pieces and degree are chosen when it is first used; the cost shows in `s.cost`. Raises UsageError if no
+    piecewise cubic is that close.
+    """
+    if not low < high or not tol > 0:
+        raise UsageError(f"approximate needs low < high and tol > 0, not [{low}, {high}] and {tol}")
+
+    def values(v: np.ndarray) -> np.ndarray:
+        try:
+            result = np.asarray(f(v), float)
+        except (TypeError, ValueError):
+            result = None
+        return result if result is not None and result.shape == v.shape else np.vectorize(f, otypes=[float])(v)
+
+    ends = values(np.array([low, high], float))
+    if not np.isfinite(ends).all():
+        raise UsageError(f"the function is {ends[0]} at {low} and {ends[1]} at {high}: choose a range where it is finite")
+    tails = {"constant": (Tail(float(ends[0])), Tail(float(ends[1]))), "relu": IDENTITY}
+    if outside not in tails:
+        raise UsageError(f"outside={outside!r}: choose {' or '.join(tails)}")
+    curve = Curve(values, float(low), float(high), float(tol), tails[outside])
+    try:
+        fit(curve, 3)
+    except ValueError as error:
+        raise UsageError(f"approximate on [{low}, {high}]: {error}") from None
+    return lambda x: smooth(_real(x), curve)
 
 
 EXP_LOW, EXP_HIGH = -12, 16

@@ -12,16 +12,22 @@ import numpy as np
 Real = Callable[[np.ndarray], np.ndarray]
 
 
+class Tail(NamedTuple):
+    """constant + slope * x, outside the range of a curve."""
+
+    constant: float
+    slope: int = 0
+
+
 class Curve(NamedTuple):
-    """A real function on [low, high) to be approximated with error at most `tol`. `left`, `right`: its constant values
-    outside; None if the argument is known to be inside."""
+    """A real function on [low, high) to be approximated with error at most `tol`, and what it is below and above. Without
+    tails the argument is known to be inside."""
 
     f: Real
     low: float
     high: float
     tol: float
-    left: float | None = None
-    right: float | None = None
+    tails: tuple[Tail, Tail] | None = None
 
 
 class Pieces(NamedTuple):
@@ -45,7 +51,7 @@ def _polynomial(f: Real, low: float, high: float, degree: int) -> tuple[np.ndarr
 @lru_cache(maxsize=256)
 def fit(curve: Curve, degree: int) -> Pieces:
     """The fewest pieces of one degree that are good enough, with constant pieces outside if the curve has them."""
-    f, low, high, tol, left, right = curve
+    f, low, high, tol, tails = curve
     edges = [low]
     while edges[-1] < high:
         start, stop = edges[-1], high
@@ -65,14 +71,15 @@ def fit(curve: Curve, degree: int) -> Pieces:
     centres = [(a + b) / 2 for a, b in pairwise(edges)]
     rows = [_polynomial(f, a, b, degree)[0] for a, b in pairwise(edges)]
     knots = edges[1:-1]
-    for value, at in ((left, 0), (right, len(rows) + 1)):
-        if value is not None:
+    if tails is not None:
+        outer = []
+        for tail, at in zip(tails, (low, high), strict=True):
             row = np.zeros(degree + 1)
-            row[0] = value
-            where = 0 if at == 0 else len(rows)
-            rows.insert(where, row)
-            centres.insert(where, low if at == 0 else high)
-            knots.insert(where if at == 0 else len(knots), low if at == 0 else high)
+            row[:2] = tail.constant + tail.slope * at, tail.slope
+            outer.append(row)
+        rows = [outer[0], *rows, outer[1]]
+        centres = [low, *centres, high]
+        knots = [low, *knots, high]
     return Pieces(np.array(knots), np.array(centres), np.array(rows))
 
 

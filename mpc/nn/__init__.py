@@ -1,5 +1,5 @@
 """Layers and activations, written in the language."""
 
-from ..lang.elementwise import relu, sigmoid, softmax, tanh
+from ..lang.elementwise import gelu, relu, sigmoid, silu, softmax, softplus, tanh
 
-__all__ = ["relu", "sigmoid", "softmax", "tanh"]
+__all__ = ["gelu", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh"]

@@ -17,7 +17,7 @@ import numpy as np
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, compare_counts, words_for
+from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, blank, compare_counts, words_for
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
 from .fields import Field
 from .spline import spline_gate
@@ -205,7 +205,7 @@ class Additive(Protocol):
         return Packed(value, x.shape) if x.is_bits else value
 
     def constant(self, c: Array) -> Share:
-        zero = c if self.first else np.zeros_like(c)
+        zero = c if self.first else blank(c.shape, c.dtype)
         return Share((Packed.of(zero) if c.dtype == np.uint8 else zero,))
 
     def add_public(self, x: Share, c: Array) -> Share:
@@ -473,25 +473,31 @@ class Additive(Protocol):
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
         return (yield from self.bit_to_word(tape, b.parts[0].words, b.shape))
 
-    def _unless(self, tape: Tape, b: Array, x: Share) -> Steps[Share]:
+    def unless(
+        self, tape: Tape, b: Array, x: Share, beta: int = Field.BETA, bit: int = Field.BIT, bit_r: int = Field.BIT_R
+    ) -> Steps[Share]:
         """Shares of x (1 - b). The opening of x (if it is not open) and of the bit share a round."""
-        one, with_r = self.own(tape, Field.BIT), self.own(tape, Field.BIT_R)
+        one, with_r = self.own(tape, bit), self.own(tape, bit_r)
 
         def deal(beta: Array) -> list[Array]:
             return self.exact.select_deal(self.mask_total(x), beta, one, with_r)
 
-        (opened,), (bit, got) = yield from together(self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal))
-        return Share((self.ring.select(x.parts[0], opened.value, bit, got.dealt, one, with_r),))
+        (opened,), (hidden, got) = yield from together(
+            self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal, beta=beta)
+        )
+            self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal, beta=beta)
+        )
+        return Share((self.ring.select(x.parts[0], opened.value, hidden, got.dealt, one, with_r),))
 
     def select(self, tape: Tape, b: Share, x: Share, y: Share) -> Steps[Share]:
         difference = self.sub(y, x)
         difference.origin = Origin(tape.name, Field.DELTA, tape.at)
-        return self.add(x, (yield from self._unless(tape, b.parts[0].words, difference)))
+        return self.add(x, (yield from self.unless(tape, b.parts[0].words, difference)))
 
     def relu(self, tape: Tape, x: Share) -> Steps[Share]:
         """max(x, 0), exact: 4 rounds, 12.2 bytes online an element."""
         (b,) = yield from self.signs(tape, x, [0])
-        return (yield from self._unless(tape, b, x))
+        return (yield from self.unless(tape, b, x))
 
     def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int]) -> Steps[Share]:
         """Shares of [x >= v] for every v, along a new first axis: x is opened once, its one-hots are dealt once."""

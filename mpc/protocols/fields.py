@@ -29,8 +29,5 @@ class Field(IntEnum):
     TERM = 45  # + number of (j, m): column j's mask * sign * (r mod 2^t)^m
     BIT_HI = 56  # dealt beta * (r >> f)
     BIT_TOP = 57  # dealt beta * top bit of r
-    BETA_BELOW = 58  # bit masks and words of the saturation's bits
-    BIT_BELOW = 59
-    BETA_ABOVE = 60
-    BIT_ABOVE = 61
-    TREE = 64  # + 3k, 3k + 1, 3k + 2: factor masks of comparison k's tree, dealt products of both its levels
+    TREE = 64  # + 3k, 3k + 1, 3k + 2, k < 52: factor masks of comparison k's tree, dealt products of both its levels
+    TAIL = 220  # + 5 * side: bit masks and words of what lies outside the window: beta, word; beta, word, word * r

@@ -109,11 +109,12 @@ def spline_gate(
     tables: bytes,
     shift: int,
     bounds: list[int],
-    values: list[int],
+    tails: list[list[int]],
 ) -> Steps[Share]:
     """Shares of the spline at x, truncated by `shift` bits: 3 rounds from an unopened x, 4 with saturation.
 
-    bounds, values: below bounds[0] the result is values[0], from bounds[1] on values[1]; empty: x is in the window.
+    bounds, tails: below bounds[0] the result is constant + slope * x with (constant, slope) = tails[0], from bounds[1] on it
+    is so with tails[1]; empty: x is in the window.
     """
     ring, shape = p.ring, x.shape
     (opened,) = yield from p.masked(x)
@@ -130,15 +131,19 @@ def spline_gate(
     z, mask = _hidden(p, tape, y, shift)
     steps = [p.settle_unless(tape, z, mask, shift, ring.xor([below, above]))]
     weights = []
-    if values[0]:
-        steps.append(p.bit_to_word(tape, below, y.shape, Field.BETA_BELOW, Field.BIT_BELOW))
-        weights.append(values[0])
-    if values[1]:
-        steps.append(p.bit_to_word(tape, above, y.shape, Field.BETA_ABOVE, Field.BIT_ABOVE))
-        weights.append(values[1])
-    total, *words = yield from together(*steps)
-    for word, weight in zip(words, weights, strict=True):
-        total = p.add(total, p.scale(MUL, word, np.array(weight % (1 << 64), WORD), False))
+    flat = p.reshape(x, (x.size,))
+    for side, (bit, (constant, slope)) in enumerate(zip((below, above), tails, strict=True)):
+        field = Field.TAIL + 5 * side
+        if constant:
+            steps.append(p.bit_to_word(tape, bit, y.shape, field, field + 1))
+            weights.append(constant)
+        if slope:
+            otherwise = ring.local(np.invert, bit) if p.first else bit
+            steps.append(p.unless(tape, otherwise, flat, field + 2, field + 3, field + 4))
+            weights.append(slope)
+    total, *parts = yield from together(*steps)
+    for part, weight in zip(parts, weights, strict=True):
+        total = p.add(total, p.scale(MUL, part, np.array(weight % (1 << 64), WORD), False))
     return p.reshape(total, shape)
 
 

@@ -1,0 +1,101 @@
+"""The examples do what they say: as good as in the clear, at the cost that was predicted, revealing what the audit names."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mpc
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("sklearn", reason="the examples use scikit-learn's data sets")
+A, B, REGISTRY = "hospital_a", "hospital_b", "registry"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def script(name: str, folder: Path) -> str:
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+@pytest.mark.parametrize("protocol", ["helper", "additive"])
+def test_two_hospitals_in_small(protocol: str):
+    """Fewer patients and iterations, the same program: measured is predicted, and close to the same recipe in the clear."""
+    hospitals: Any = example("two_hospitals")
+    iterations = 5
+
+    @mpc.program
+    def small(
+        train_a: mpc.Input(A), train_b: mpc.Input(B), train_y: mpc.Input(REGISTRY, dtype=mpc.bool),
+        test_a: mpc.Input(A), test_b: mpc.Input(B), test_y: mpc.Input(REGISTRY, dtype=mpc.bool),
+    ) -> hospitals.two_hospitals.outputs:  # fmt: skip
+        return hospitals.study(train_a, train_b, train_y, test_a, test_b, test_y, iterations)
+
+    data = {name: x[: 60 if name.startswith("train") else 30] for name, x in hospitals.table().items()}
+    study = mpc.Study(small, data, protocol=protocol)
+    outcome = study.run()
+    assert outcome.as_predicted
+    assert [f.what.partition(":")[0] for f in study.audit.outputs] == list(outcome.outputs)
+    assert study.audit.learns(REGISTRY) == [f.what for f in study.audit.outputs if REGISTRY in f.parties]
+    assert not any("coefficients" in what for what in study.audit.learns(REGISTRY))
+
+    train, test = (np.hstack([data[f"{part}_a"], data[f"{part}_b"]]) for part in ("train", "test"))
+    mean, scale = train.mean(axis=0), 1 / train.std(axis=0)
+    train, test = (np.hstack([(x - mean) * scale, np.ones((len(x), 1))]) for x in (train, test))
+    w = velocity = np.zeros(train.shape[1])
+    for _ in range(iterations):
+        w, velocity = hospitals.step(train, data["train_y"], w, velocity, lambda v: 1 / (1 + np.exp(-v)))
+    of_a, of_b, intercept, accuracy, auc, tpr, fpr = outcome.result
+    assert np.append(np.concatenate([of_a, of_b]), intercept) == pytest.approx(w, abs=5e-3)
+
+    y, score = data["test_y"], test @ w
+    positive, negative = score[y], score[~y]
+    assert accuracy == pytest.approx(((score > 0) == y).mean(), abs=1e-3)
+    assert auc == pytest.approx((positive[:, None] > negative).mean(), abs=5e-3)
+    limits = np.log(hospitals.THRESHOLDS / (1 - hospitals.THRESHOLDS))
+    assert tpr == pytest.approx((positive[:, None] >= limits).mean(axis=0), abs=2e-3)
+    assert fpr == pytest.approx((negative[:, None] >= limits).mean(axis=0), abs=2e-3)
+
+
+def test_two_hospitals(tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="the example draws a plot")
+    out = script("two_hospitals", tmp_path)
+    assert out.index("Who learns what") < out.index("cost of one run") < out.index("measured")
+    assert "(equal)" in out
+    rows = {
+        name: re.findall(r"\d+\.\d+", line)
+        for line in out.splitlines()
+        for name in ("private", "NumPy", "learn")
+        if name in line
+    }
+    private, clear, library = (list(map(float, rows[name][:2])) for name in ("private", "NumPy", "learn"))
+    assert private[0] >= 0.95
+    for other in (clear, library):
+        assert private[0] == pytest.approx(other[0], abs=0.01) and private[1] == pytest.approx(other[1], abs=0.005)
+    assert (tmp_path / "results" / "two_hospitals.png").stat().st_size > 10_000
+
+
+def test_private_digits(tmp_path: Path):
+    out = script("private_digits", tmp_path)
+    figures = {k: float(v) for k, v in re.findall(r"(private accuracy|agreement) +([\d.]+)%", out)}
+    assert "(as predicted)" in out
+    assert figures["private accuracy"] >= 96 and figures["agreement"] >= 99.5
