@@ -485,8 +485,6 @@ class Additive(Protocol):
         (opened,), (hidden, got) = yield from together(
             self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal, beta=beta)
         )
-            self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal, beta=beta)
-        )
         return Share((self.ring.select(x.parts[0], opened.value, hidden, got.dealt, one, with_r),))
 
     def select(self, tape: Tape, b: Share, x: Share, y: Share) -> Steps[Share]:

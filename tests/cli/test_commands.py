@@ -72,7 +72,8 @@ def test_load_functions_and_own_modules(folder: Path, mpc_command: Run):
     (folder / "loads.py").write_text(
         "import mpc, own_table\n\n"
         "@mpc.program\n"
-        'def sums(x: mpc.Input("lab", load=lambda: own_table.TABLE)) -> (mpc.Output("lab", name="sums"), mpc.Output("clinic")):\n'
+        'def sums(x: mpc.Input("lab", load=lambda: own_table.TABLE))'
+        ' -> (mpc.Output("lab", name="sums"), mpc.Output("clinic")):\n'
         "    return x.sum(axis=0), x.max()\n"
     )
     result = mpc_command("run", "loads.py", "--output", "out.npz", "--json")

@@ -78,7 +78,7 @@ def test_data_that_does_not_fit():
         mpc.Study(study, {"z": X})
     with pytest.raises(InputError, match="NaN"):
         mpc.Study(study, {"x": np.array([[np.nan, 0.0]] * 3)})
-    with pytest.raises(UsageError, match="@mpc.program"):
+    with pytest.raises(UsageError, match="@mpc"):
         mpc.Study(lambda x: x)  # type: ignore[arg-type]
 
 
