@@ -3,6 +3,7 @@
 
 #ifdef MPC_X86
 #define TIER(f) f##_avx512
+#define LANES 8
 #ifdef MPC_EMULATE                             /* the tests: plain C in place of the instructions */
 #include "emulate.h"
 #else
@@ -61,14 +62,30 @@ static void TIER(prg_u64)(uint64_t *out, size_t n, const uint8_t *rk, uint64_t n
 
 /* ---- matrix product: vpmullq, tile 8 x 24: 24 accumulators, 3 registers of b, one of a, products ---- */
 
-enum { MR = 8, NR = 24, VEC = 8, KC = 256, MC = 64, COPIES = 1 };      /* panel of b 48 KB, block of a 128 KB */
+#define GEMM(f) f##_u64_avx512
+#define WORD uint64_t
+#define ELEMENT uint64_t
+#define MR 8
+#define NR 24
+#define VEC 8
+#define KC 256                                 /* panel of b 48 KB */
+#define MC 64                                  /* block of a 128 KB */
+#define A_WORDS 1
+#define B_WORDS 1
 
-static inline void TIER(put)(uint64_t *to, size_t stride, const uint64_t *a, size_t n)
+static inline void GEMM(put_a)(uint64_t *to, size_t stride, const uint64_t *a, size_t n)
 {
     for (size_t l = 0; l < n; l++) to[l * stride] = a[l];
 }
 
-static inline __attribute__((always_inline)) void TIER(tile_of)(uint64_t *c, size_t ldc, size_t cols, const uint64_t *a,
+static inline __attribute__((always_inline)) void GEMM(put_b)(uint64_t *to, const uint64_t *b, size_t col, size_t cols,
+                                                              size_t width)
+{
+    for (size_t j = 0; j < cols; j++) to[j] = b[j * col];
+    for (size_t j = cols; j < width; j++) to[j] = 0;
+}
+
+static inline __attribute__((always_inline)) void GEMM(tile_of)(uint64_t *c, size_t ldc, size_t cols, const uint64_t *a,
                                                                 const uint64_t *b, size_t k, const size_t rows,
                                                                 const size_t vecs)
 {
@@ -103,9 +120,9 @@ static inline __attribute__((always_inline)) void TIER(tile_of)(uint64_t *c, siz
         }
 }
 
-static void TIER(tile)(uint64_t *c, size_t ldc, size_t rows, size_t cols, const uint64_t *a, const uint64_t *b, size_t k)
+static void GEMM(tile)(uint64_t *c, size_t ldc, size_t rows, size_t cols, const uint64_t *a, const uint64_t *b, size_t k)
 {
-#define TILE(r, v) case 4 * (r) + (v): TIER(tile_of)(c, ldc, cols, a, b, k, r, v); break
+#define TILE(r, v) case 4 * (r) + (v): GEMM(tile_of)(c, ldc, cols, a, b, k, r, v); break
     switch (4 * rows + (cols + VEC - 1) / VEC) {
         TILE(1, 1); TILE(1, 2); TILE(1, 3);
         TILE(2, 1); TILE(2, 2); TILE(2, 3);
@@ -116,6 +133,111 @@ static void TIER(tile)(uint64_t *c, size_t ldc, size_t rows, size_t cols, const 
 }
 
 #include "gemm.inc"
+
+/* mod 2^32: vpmulld, tile 8 x 48 */
+#define GEMM(f) f##_u32_avx512
+#define WORD uint32_t
+#define ELEMENT uint32_t
+#define MR 8
+#define NR 48
+#define VEC 16
+#define KC 256                                 /* panel of b 48 KB */
+#define MC 128                                 /* block of a 128 KB */
+#define A_WORDS 1
+#define B_WORDS 1
+
+static inline void GEMM(put_a)(uint32_t *to, size_t stride, const uint32_t *a, size_t n)
+{
+    for (size_t l = 0; l < n; l++) to[l * stride] = a[l];
+}
+
+static inline __attribute__((always_inline)) void GEMM(put_b)(uint32_t *to, const uint32_t *b, size_t col, size_t cols,
+                                                              size_t width)
+{
+    for (size_t j = 0; j < cols; j++) to[j] = b[j * col];
+    for (size_t j = cols; j < width; j++) to[j] = 0;
+}
+
+static inline __attribute__((always_inline)) void GEMM(tile_of)(uint32_t *c, size_t ldc, size_t cols, const uint32_t *a,
+                                                                const uint32_t *b, size_t k, const size_t rows,
+                                                                const size_t vecs)
+{
+    __m512i sum[MR][3];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++) {
+        _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
+        _mm_prefetch((const char *)(c + i * ldc + cols - 1), _MM_HINT_T0);
+#pragma GCC unroll 3
+        for (size_t h = 0; h < vecs; h++) sum[i][h] = _mm512_setzero_si512();
+    }
+    for (size_t l = 0; l < k; l++, a += rows, b += vecs * VEC) {
+        __m512i v[3];
+#pragma GCC unroll 3
+        for (size_t h = 0; h < vecs; h++) v[h] = _mm512_load_si512(b + VEC * h);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < rows; i++) {
+            const __m512i x = _mm512_set1_epi32((int)a[i]);
+#pragma GCC unroll 3
+            for (size_t h = 0; h < vecs; h++) sum[i][h] = _mm512_add_epi32(sum[i][h], _mm512_mullo_epi32(x, v[h]));
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++)
+#pragma GCC unroll 3
+        for (size_t h = 0; h < vecs; h++) {
+            const size_t left = cols - VEC * h;
+            const __mmask16 here = (__mmask16)(left < VEC ? (1u << left) - 1 : 0xffff);
+            uint32_t *to = c + i * ldc + VEC * h;
+            _mm512_mask_storeu_epi32(to, here, _mm512_add_epi32(sum[i][h], _mm512_maskz_loadu_epi32(here, to)));
+        }
+}
+
+static void GEMM(tile)(uint32_t *c, size_t ldc, size_t rows, size_t cols, const uint32_t *a, const uint32_t *b, size_t k)
+{
+#define TILE(r, v) case 4 * (r) + (v): GEMM(tile_of)(c, ldc, cols, a, b, k, r, v); break
+    switch (4 * rows + (cols + VEC - 1) / VEC) {
+        TILE(1, 1); TILE(1, 2); TILE(1, 3);
+        TILE(2, 1); TILE(2, 2); TILE(2, 3);
+        TILE(4, 1); TILE(4, 2); TILE(4, 3);
+        TILE(8, 1); TILE(8, 2); TILE(8, 3);
+    }
+#undef TILE
+}
+
+#include "gemm.inc"
+
+/* mod 2^128, tile 4 x 8: 20 accumulators, 4 registers of b */
+#define GEMM(f) f##_u128_avx512
+#define WORD uint64_t
+#define ELEMENT pair
+#define MR 4
+#define NR 8
+#define VEC 8
+#define KC 128                                 /* panel of b 32 KB, of a 20 KB */
+#define MC 32                                  /* block of a 160 KB */
+#define A_WORDS 5
+#define B_WORDS 4
+#define V __m512i
+#define V_LOAD(p) _mm512_load_si512(p)
+#define V_ALL(word) _mm512_set1_epi64((long long)(word))
+#define V_MUL _mm512_mul_epu32
+#define V_MUL32 _mm512_mullo_epi32
+#define V_MADD _mm512_madd_epi16
+#define V_ADD _mm512_add_epi64
+#define V_ADD32 _mm512_add_epi32
+#define V_ZERO _mm512_setzero_si512()
+#define V_STORE(p, v) _mm512_store_si512(p, v)
+#include "pair.inc"
+
+static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint64_t *a, const uint64_t *b, size_t k)
+{
+    if (rows == 4) GEMM(tile_of)(c, ldc, cols, a, b, k, 4);
+    else if (rows == 2) GEMM(tile_of)(c, ldc, cols, a, b, k, 2);
+    else GEMM(tile_of)(c, ldc, cols, a, b, k, 1);
+}
+
+#include "gemm.inc"
+
 #include "compare.inc"
 #include "lookup.inc"
 
@@ -134,7 +256,7 @@ void mpc_fill_avx512(mpc_kernels *k, bool vaes)
     k->name = "avx512";
     FILL_PRG(k);
     FILL_RING(k);
-    FILL_GEMM(k);
+    FILL_GEMM(k, avx512);
     FILL_COMPARE(k);
     FILL_LOOKUP(k);
 }

@@ -22,6 +22,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The sizes of a convolution, all public; pairs are (vertical, horizontal). */
+typedef struct mpc_conv2d {
+    size_t images, channels, height, width, filters, kernel[2], out[2], stride[2], padding[2], dilation[2], groups;
+} mpc_conv2d;
+
 typedef struct mpc_kernels {
     const char *name;
 
@@ -80,6 +85,30 @@ typedef struct mpc_kernels {
     void (*gemm_pack_u64)(uint64_t *packed, size_t k, size_t p, const uint64_t *b, size_t row, size_t col);
     void (*gemm_u64)(uint64_t *c, size_t ldc, size_t m, size_t p, size_t k, const uint64_t *a, size_t row, size_t col,
                      const uint64_t *packed, uint64_t *work);
+    /* the same mod 2^32 */
+    size_t (*gemm_packed_u32)(size_t k, size_t p);
+    size_t (*gemm_work_u32)(void);
+    void (*gemm_pack_u32)(uint32_t *packed, size_t k, size_t p, const uint32_t *b, size_t row, size_t col);
+    void (*gemm_u32)(uint32_t *c, size_t ldc, size_t m, size_t p, size_t k, const uint32_t *a, size_t row, size_t col,
+                     const uint32_t *packed, uint32_t *work);
+    /* the same mod 2^128: an element is two words, the lower one first */
+    size_t (*gemm_packed_u128)(size_t k, size_t p);
+    size_t (*gemm_work_u128)(void);
+    void (*gemm_pack_u128)(uint64_t *packed, size_t k, size_t p, const uint64_t *b, size_t row, size_t col);
+    void (*gemm_u128)(uint64_t *c, size_t ldc, size_t m, size_t p, size_t k, const uint64_t *a, size_t row, size_t col,
+                      const uint64_t *packed, uint64_t *work);
+    /* z += conv2d(x, y): images (images, channels, height, width) and filters (filters, channels / groups, kernel) to
+     * (images, filters, out), all contiguous. The work is cut into conv2d_strips_u64(shape) strips, of which one call does
+     * from .. to - 1; `work` has conv2d_work_u64() words, 64-byte aligned. */
+    size_t (*conv2d_strips_u64)(const mpc_conv2d *shape);
+    size_t (*conv2d_work_u64)(void);
+    void (*conv2d_u64)(uint64_t *z, const uint64_t *x, const uint64_t *y, const mpc_conv2d *shape, size_t from, size_t to, uint64_t *work);
+    size_t (*conv2d_strips_u32)(const mpc_conv2d *shape);
+    size_t (*conv2d_work_u32)(void);
+    void (*conv2d_u32)(uint32_t *z, const uint32_t *x, const uint32_t *y, const mpc_conv2d *shape, size_t from, size_t to, uint32_t *work);
+    size_t (*conv2d_strips_u128)(const mpc_conv2d *shape);
+    size_t (*conv2d_work_u128)(void);
+    void (*conv2d_u128)(uint64_t *z, const uint64_t *x, const uint64_t *y, const mpc_conv2d *shape, size_t from, size_t to, uint64_t *work);
 
     /* ---- comparison by one-hot digits (compare.inc; PROTOCOLS of the docs: one-hot blocks, radix-4 tree) ---- */
     /* Sizes in planes for a window of `bits` (1..64) bits: counts = {hot, mask, open1, and1, local1, open2, and2, local2}.

@@ -1,5 +1,6 @@
 /* The reference: portable C, which the other tiers must equal bit for bit. AES is bit-sliced, so there is no table. */
 #define TIER(f) f##_ref
+#define LANES 2
 #include "tier.h"
 
 /* ---- AES-128 (FIPS 197), 64 blocks at a time ----
@@ -161,26 +162,26 @@ static void prg_u64_ref(uint64_t *out, size_t n, const uint8_t *rk, uint64_t nam
 #include "prg.inc"
 #include "ring.inc"
 
-/* ---- matrix product ---- */
+/* ---- matrix product: for every ring the same plain loops, tile.inc ---- */
 
-enum { MR = 4, NR = 4, VEC = 4, KC = 256, MC = 64, COPIES = 1 };
-
-static inline void TIER(put)(uint64_t *to, size_t stride, const uint64_t *a, size_t n)
-{
-    for (size_t l = 0; l < n; l++) to[l * stride] = a[l];
-}
-
-static void TIER(tile)(uint64_t *c, size_t ldc, size_t rows, size_t cols, const uint64_t *a, const uint64_t *b, size_t k)
-{
-    uint64_t sum[MR][NR] = {{0}};
-    for (size_t l = 0; l < k; l++, a += rows, b += NR)
-        for (size_t i = 0; i < rows; i++)
-            for (size_t j = 0; j < NR; j++) sum[i][j] += a[i] * b[j];
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++) c[i * ldc + j] += sum[i][j];
-}
-
+#define GEMM(f) f##_u64_ref
+#define WORD uint64_t
+#define ELEMENT uint64_t
+#include "tile.inc"
 #include "gemm.inc"
+
+#define GEMM(f) f##_u32_ref
+#define WORD uint32_t
+#define ELEMENT uint32_t
+#include "tile.inc"
+#include "gemm.inc"
+
+#define GEMM(f) f##_u128_ref
+#define WORD uint64_t
+#define ELEMENT pair
+#include "tile.inc"
+#include "gemm.inc"
+
 #include "compare.inc"
 #include "lookup.inc"
 
@@ -189,7 +190,7 @@ void mpc_fill_ref(mpc_kernels *k)
     *k = (mpc_kernels){.name = "ref", .aes_key = TIER(aes_key)};
     FILL_PRG(k);
     FILL_RING(k);
-    FILL_GEMM(k);
+    FILL_GEMM(k, ref);
     FILL_COMPARE(k);
     FILL_LOOKUP(k);
 }

@@ -1,6 +1,6 @@
 /* What every tier file starts from. A tier is one C file: it names itself by TIER(f), turns its instructions on, and
  * compiles the loops of the .inc files again. mpc_fill_<tier> starts from the reference and overwrites, so no entry of
- * the table is ever NULL. */
+ * the table is ever NULL. LANES is how many words its registers hold. */
 #pragma once
 #include <stdbool.h>
 #include <string.h>
@@ -17,7 +17,20 @@ void mpc_fill_avx512(mpc_kernels *k, bool vaes);
 /* Elements whose random words are expanded at a time: 4 KB a stream, so a handful of streams stay in L1. */
 enum { CHUNK = 512 };
 
+/* An element of Z_2^128: two words of memory, the lower one first, as this compiler multiplies them */
+typedef unsigned __int128 pair __attribute__((aligned(8), may_alias));
+
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* The output columns x of a convolution with 0 <= x * stride + at - padding < width are from .. to - 1. */
+typedef struct { size_t from, to; } range;
+
+static inline range conv_inside(const mpc_conv2d *s, size_t at)
+{
+    const size_t step = s->stride[1], begin = s->padding[1], end = begin + s->width, most = s->out[1];
+    const size_t from = at < begin ? (begin - at + step - 1) / step : 0, to = at < end ? (end - at + step - 1) / step : 0;
+    return (range){least(from, most), least(to, most)};
+}
 
 /* Says that iterations are independent: an output may be the very array an input is, but not a shifted view of it. */
 #if defined(__clang__)

@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """Ends with the exit codes that docs/security.md lists."""
+    """Ends with the exit codes that `mpc --help` lists."""
 
     def main(
         self,

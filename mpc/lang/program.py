@@ -97,7 +97,10 @@ class Program:
         self.main = main
         self.__doc__ = main.__doc__
         self.__name__ = main.__name__
-        signature = inspect.signature(main, eval_str=True)
+        try:
+            signature = inspect.signature(main, eval_str=True)
+        except NameError as error:  # annotations as text (from __future__ import annotations) see global names alone
+            raise UsageError(f"{main.__name__}: an annotation uses a name that is not global: {error}") from None
         self.inputs: dict[str, Input] = {}
         for name, parameter in signature.parameters.items():
             if not isinstance(parameter.annotation, Input):

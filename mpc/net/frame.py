@@ -27,9 +27,9 @@ Array = NDArray[Any]
 Buffer = bytes | memoryview
 Spec = tuple[str, tuple[int, ...]]  # (dtype such as "<u8", shape) of an expected array
 
-MAGIC, VERSION = b"MPCf", 1
-DATA, ABORT, CREDIT, HELLO, BYE = KINDS = range(1, 6)
-NAMES = dict(zip(KINDS, ("DATA", "ABORT", "CREDIT", "HELLO", "BYE"), strict=True))
+MAGIC, VERSION = b"MPCf", 2
+DATA, ABORT, HELLO, BYE = KINDS = range(1, 5)
+NAMES = dict(zip(KINDS, ("DATA", "ABORT", "HELLO", "BYE"), strict=True))
 HEADER = 64  # bytes
 SMALL = 1 << 15  # bytes: below this a copy is cheaper than ZeroMQ's bookkeeping for an uncopied frame
 # A heartbeat cannot overtake a frame that is on the wire, so a frame must pass well within the heartbeat time-out:
@@ -41,9 +41,7 @@ _ADDRESS = struct.Struct("<4sHBB16sHHI")  # magic, version, kind, flags, session
 _COUNTS = struct.Struct("<QQ")  # seq, round
 _CONTENT = struct.Struct("<8sQ")  # spec, payload length
 _HEADER = struct.Struct("<4sHBB16sHHIQQ8sQ")
-_HELLO = struct.Struct("<HHQ")
-_CREDIT = struct.Struct("<Q")
-_BLAME = struct.Struct("<H")
+_NUMBER = struct.Struct("<H")  # of a party, or of all parties
 _NO_SPEC = bytes(8)
 _DTYPES = {np.dtype(name): name for name in ("<u8", "<u4", "|u1")}
 
@@ -61,14 +59,6 @@ class Header(NamedTuple):
     round: int
     spec: bytes
     length: int  # bytes of payload
-
-
-class Hello(NamedTuple):
-    """What both ends of a link must agree on beyond the header."""
-
-    parties: int
-    stream: int  # 0: both directions; otherwise 1 + number of the only party that sends
-    budget: int  # bytes that a stream may be ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +176,7 @@ class Lane:
 
     def join(self, round: int, plan: Layout, arrays: Sequence[Array]) -> bytes:
         """The next message, if `plan.joined`: one frame."""
-        header = self._data + _COUNTS.pack(self.seq, round) + plan.content
+        header = self._data + _COUNTS.pack(self.seq, round) + plan.content  # not header(): a call less
         self.seq += 1
         self.payload += plan.size
         if plan.only:
@@ -282,39 +272,27 @@ def _assemble(frames: Sequence[Buffer], plan: Layout) -> list[Array]:
     return arrays
 
 
-def hello(parties: int, stream: int, budget: int) -> bytes:
-    """Payload of HELLO."""
-    return _HELLO.pack(parties, stream, budget)
+def hello(parties: int) -> bytes:
+    """Payload of HELLO: what both ends of a link must agree on beyond the header."""
+    return _NUMBER.pack(parties)
 
 
-def read_hello(payload: bytes, party: int) -> Hello:
-    """Inverse of `hello`. Raises `ProtocolError`."""
-    if len(payload) != _HELLO.size:
-        raise ProtocolError(party, f"a HELLO of {len(payload)} bytes instead of {_HELLO.size}")
-    return Hello(*_HELLO.unpack(payload))
-
-
-def credit(consumed: int) -> bytes:
-    """Payload of CREDIT: bytes consumed since the start, headers included."""
-    return _CREDIT.pack(consumed)
-
-
-def read_credit(payload: bytes, party: int) -> int:
-    """Inverse of `credit`. Raises `ProtocolError`."""
-    if len(payload) != _CREDIT.size:
-        raise ProtocolError(party, f"a CREDIT of {len(payload)} bytes instead of {_CREDIT.size}")
-    return int(_CREDIT.unpack(payload)[0])
+def read_hello(payload: bytes, party: int) -> int:
+    """Inverse of `hello`: how many parties there are. Raises `ProtocolError`."""
+    if len(payload) != _NUMBER.size:
+        raise ProtocolError(party, f"a HELLO of {len(payload)} bytes instead of {_NUMBER.size}")
+    return int(_NUMBER.unpack(payload)[0])
 
 
 def abort(blame: int, reason: str) -> bytes:
     """Payload of ABORT: the party that it blames, and why (cut at `REASON` bytes)."""
-    return _BLAME.pack(blame) + reason.encode(errors="replace")[:REASON]
+    return _NUMBER.pack(blame) + reason.encode(errors="replace")[:REASON]
 
 
 def read_abort(payload: bytes, party: int) -> tuple[int, str]:
     """Inverse of `abort`: (blamed party, printable reason). Raises `ProtocolError`."""
-    if not _BLAME.size <= len(payload) <= _BLAME.size + REASON:
+    if not _NUMBER.size <= len(payload) <= _NUMBER.size + REASON:
         raise ProtocolError(party, f"an ABORT of {len(payload)} bytes")
-    text = payload[_BLAME.size :].decode(errors="replace")
+    text = payload[_NUMBER.size :].decode(errors="replace")
     # A peer's words end up on a terminal and in logs: no control characters, no line breaks.
-    return _BLAME.unpack_from(payload)[0], "".join(c if c.isprintable() else "?" for c in text)
+    return _NUMBER.unpack_from(payload)[0], "".join(c if c.isprintable() else "?" for c in text)

@@ -1,4 +1,4 @@
-"""One connection of the ZeroMQ transport: a PAIR socket, its monitor, and the counters of both directions.
+"""One connection of the ZeroMQ transport: a PAIR socket, its monitor, and the lanes of both directions.
 
 What ZeroMQ does (libzmq 4.3.5, measured) decides how this is built:
 
@@ -21,7 +21,7 @@ from typing import Protocol
 import zmq
 
 from mpc.errors import UsageError
-from mpc.net.frame import FRAME, Buffer, Lane
+from mpc.net.frame import ABORT, BYE, FRAME, Buffer, Lane
 
 SLICE = 0.05  # seconds: how late we may notice the loss of a party that we are not waiting for
 # Plain integers: combining zmq's flag enumerations costs microseconds.
@@ -53,13 +53,8 @@ class Link:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], out: Lane, into: Lane, address: str) -> None:
         self.peer, self.address, self.out, self.into = into.src, address, out, into
         self.binds = out.src < into.src
-        self.streams = False
-        self.sends = self.receives = True  # False for one direction of a stream
-        self.unusual = False  # it is a stream, or has ended: one flag for the path of every message
-        self.sent = self.credited = 0  # bytes, headers included: sent, and known to be consumed (stream, sender)
-        self.consumed = self.reported = 0  # bytes consumed, and told to the sender (stream, receiver)
         self.greeted = False  # HELLO came
-        self.left = False  # BYE came
+        self.left = False  # BYE or ABORT came, and was read
         self.gone = False  # the connection ended
         self.trouble = ""  # why connecting has failed so far
         self._file = ""  # path of the socket that we bound, if it is one in the file system
@@ -137,7 +132,7 @@ class Link:
             elif code != _DISCONNECTED:
                 self.trouble = _REFUSALS[code]
             elif self._is_ours(value):
-                self.gone = self.unusual = True
+                self.gone = True
                 # libzmq reports the end after it has queued what came before, so this drains everything.
                 while True:
                     try:
@@ -156,6 +151,14 @@ class Link:
     def heard(self) -> bool:
         """Whether anything has come, so that what we say goes to somebody."""
         return self._descriptor is not None
+
+    def leaves(self) -> bool:
+        """Whether the peer has left or says so next; data that nobody will ask for any more are dropped."""
+        if self.ended() or self.gone:
+            return True
+        with suppress(zmq.Again):
+            self.left = kind_of(self.read(NOBLOCK)) in (BYE, ABORT)
+        return self.left
 
     def parting(self) -> int:
         """Kind of the last message that came, or 0: BYE and ABORT tell an end in order from a crash."""

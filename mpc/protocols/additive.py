@@ -332,34 +332,40 @@ class Additive(Protocol):
         """`settle` with dither, multiplied by 1 - b for packed shares b: the opened word serves the truncation and the
         product, so the result needs no opening of its own. 1 round, 36 bytes dealt."""
         hi, top = self.own(tape, Field.HI), self.own(tape, Field.TOP)
-        streams = [self.own(tape, f) for f in (Field.BIT, Field.BIT_HI, Field.BIT_TOP)]
         small = HALF_WORD if bits <= 32 else WORD
 
         def deal(beta: Array) -> list[Array]:
-            exact, r = self.exact, mask()
-            bit = exact.spread(Packed(beta, z.shape))
-            words = [bit]
-            words += [exact.local(lambda v, w, s=shift: (v >> np.uint64(s)) * w, r, bit) for shift in (bits, 63)]
-            out = [exact.blind(w, -1, s) for w, s in zip(words, streams, strict=True)]
-            return [*exact.trunc_deal(r, bits, hi, top), *out]
+            r = mask()
+            return [*self.exact.trunc_deal(r, bits, hi, top), *self._weigh(tape, r, bits, beta)]
 
         specs = [(d.str, z.shape) for d in (WORD, small, WORD, WORD, WORD)]
         bit, got = yield from self.open_bit(tape, b, specs, deal, [z])
-        others = got.words[0]
         dealt = got.dealt
-        t = self.ring.trunc(z, others, bits, self.first, dealt[:2] if dealt else None, hi, top)
-        beta, beta_hi, beta_top = dealt[2:] if dealt else [self.ring.prg(z.shape, s) for s in streams]
-        # t beta = C beta - (r >> f) beta + (1 - c's top bit) 2^(64 - f) (r's top bit) beta, C = (c >> f) - 2^(62 - f)
-        c = self.ring.add(z, others)
-        shift, offset = np.uint64(bits), np.uint64(1 << TOP_SHIFT - bits)
+        t = self.ring.trunc(z, got.words[0], bits, self.first, dealt[:2] if dealt else None, hi, top)
+        c = self.ring.add(z, got.words[0])
+        return self._unless_settled(tape, t, c, bits, bit, dealt[2:] if dealt else None)
 
-        def product(c: Array, w: Array, w_hi: Array, w_top: Array) -> Array:
-            wrap = np.where(c >> np.uint64(63), np.uint64(0), w_top << np.uint64(64 - bits))
-            return ((c >> shift) - offset) * w - w_hi + wrap  # type: ignore[no-any-return]
+    def _weigh(self, tape: Tape, r: Array, bits: int, beta: Array) -> list[Array]:
+        """Dealer: corrections of beta, beta (r >> bits) and beta (r's top bit)."""
+        bit = self.exact.spread(Packed(beta, r.shape))
+        words = [bit, *(self.exact.local(lambda v, w, s=s: (v >> np.uint64(s)) * w, r, bit) for s in (bits, 63))]
+        return [
+            self.exact.blind(w, -1, self.own(tape, field))
+            for w, field in zip(words, (Field.BIT, Field.BIT_HI, Field.BIT_TOP), strict=True)
+        ]
 
-        times_beta = self.ring.local(product, c, beta, beta_hi, beta_top)
-        chosen = self.ring.spread(Packed(bit, z.shape))
-        return Share((self.ring.local(lambda v, p, q: np.where(v, p, q - p), chosen, times_beta, t),))
+    def _unless_settled(self, tape: Tape, t: Array, c: Array, bits: int, bit: Array, dealt: Sequence[Array] | None) -> Share:
+        """t (1 - b) for t truncated from the opened c, b opened as b ^ beta:
+        t beta = C beta - (r >> f) beta + (1 - c's top bit) 2^(64-f) (r's top bit) beta, C = (c >> f) - 2^(62-f)."""
+        if dealt is None:
+            dealt = [self.ring.prg(t.shape, self.own(tape, f)) for f in (Field.BIT, Field.BIT_HI, Field.BIT_TOP)]
+
+        def choose(v: Array, t: Array, c: Array, w: Array, w_hi: Array, w_top: Array) -> Array:
+            wrap = (w_top << np.uint64(64 - bits)) & ((c >> np.uint64(63)) - np.uint64(1))
+            product = ((c >> np.uint64(bits)) - np.uint64(1 << TOP_SHIFT - bits)) * w - w_hi + wrap
+            return np.asarray(np.where(v, product, t - product))
+
+        return Share((self.ring.local(choose, self.ring.spread(Packed(bit, t.shape)), t, c, *dealt),))
 
     # ---- comparison ----
     def _less(
@@ -493,9 +499,23 @@ class Additive(Protocol):
         return self.add(x, (yield from self.unless(tape, b.parts[0].words, difference)))
 
     def relu(self, tape: Tape, x: Share) -> Steps[Share]:
-        """max(x, 0), exact: 4 rounds, 12.2 bytes online an element."""
-        (b,) = yield from self.signs(tape, x, [0])
-        return (yield from self.unless(tape, b, x))
+        """max(x, 0), exact: 4 rounds, 12.2 bytes online an element. For an x that was just truncated 3 rounds and 4.2 bytes:
+        the word c opened then shows the sign (which can differ from x's only where x = 0) and serves the product."""
+        settled = x.settled
+        if settled is None or x.opening is not None:
+            (b,) = yield from self.signs(tape, x, [0])
+            return (yield from self.unless(tape, b, x))
+        mask, bits = settled.mask, settled.bits
+
+        def known() -> Array:
+            assert mask is not None
+            return mask
+
+        product = self.ring.sub(settled.c, self.ring.filled((), 1 << TOP_SHIFT))
+        (b,) = yield from self._less(tape, [product], known, 63, sign_bit=63)
+        specs = [(WORD.str, x.shape)] * 3
+        bit, got = yield from self.open_bit(tape, b, specs, lambda beta: self._weigh(tape, known(), bits, beta))
+        return self._unless_settled(tape, x.parts[0], settled.c, bits, bit, got.dealt)
 
     def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int]) -> Steps[Share]:
         """Shares of [x >= v] for every v, along a new first axis: x is opened once, its one-hots are dealt once."""

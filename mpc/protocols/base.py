@@ -151,6 +151,10 @@ class Settled(NamedTuple):
     bits: int
     mask: Array | None
 
+    def rearranged(self, f: Callable[[Array], Array]) -> Settled:
+        """The same for f(x), where f only moves elements."""
+        return Settled(f(self.c), self.bits, None if self.mask is None else f(self.mask))
+
 
 OPERAND = 8  # fields OPERAND + k: fresh masks for operand k of an equation, where it has no mask of its own in this layout
 
@@ -280,6 +284,8 @@ class Protocol(ABC):
         y = Share(tuple(map(flatten, x.parts)), fresh if x.origin is None or x.parent is not None else x.origin)
         if x.opening is not None and x.opening is not PENDING and x.parent is None:
             y.opening = Opening(*map(flatten, x.opening))  # a view's opening belongs to its parent's mask, not to `fresh`
+        if x.settled is not None:
+            y.settled = x.settled.rearranged(flatten)
         return y
 
     def chunk(self, x: Value, start: int, stop: int) -> Value:
@@ -294,6 +300,8 @@ class Protocol(ABC):
         y = Share(tuple(map(cut, x.parts)), x.origin._replace(at=x.origin.at + start))
         if x.opening is not None:
             y.opening = Opening(*map(cut, x.opening))
+        if x.settled is not None:
+            y.settled = x.settled.rearranged(cut)
         return y
 
     # ---- linear maps: componentwise, local ----
@@ -329,6 +337,8 @@ class Protocol(ABC):
         y = self.each(lambda a: a.rearranged(f) if isinstance(a, Packed) else f(a), x)
         if whole or x.opening is not None:
             y.parent, y.view = x, f
+        if x.settled is not None and y.size == x.size:
+            y.settled = x.settled.rearranged(f)
         return y
 
     def reshape(self, x: Share, shape: tuple[int, ...]) -> Share:

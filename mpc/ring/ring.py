@@ -9,7 +9,6 @@ can be rehearsed on any size in no time and no memory. Fused kernels are methods
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from math import prod
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from .bilinear import MUL, Bilinear
-from .kernels import kernels, threads
+from .kernels import kernels
 from .packed import Packed
 from .prg import Stream
+from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
@@ -39,18 +39,6 @@ def compare_counts(bits: int, equal: bool) -> dict[str, int]:
     kernels().compare_counts(counts, bits, int(equal))
     names = ("hot", "mask", "open1", "and1", "local1", "open2", "and2", "local2")
     return dict(zip(names, map(int, counts), strict=True))
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads())
-
-
-def aligned(n: int) -> Array:
-    """n words, 64-byte aligned."""
-    raw = np.empty(n + 8, WORD)
-    start = -raw.ctypes.data % 64 // 8
-    return raw[start : start + n]
 
 
 class Ring:
@@ -106,7 +94,7 @@ class Ring:
         if f is MUL:
             return self.local(np.multiply, x, y) if start is None else self.local(np.add, start, x * y)
         out = np.zeros(shape, WORD) if start is None else start
-        f.accumulate(_gemm, out, x, y)
+        f.accumulate(gemm, out, x, y)
         return out
 
     # ---- random words ----
@@ -380,36 +368,3 @@ _ZERO = bytes(8)
 def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
     """An array of that shape that takes no memory: one zero, repeated by strides of 0; read-only."""
     return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to
-
-
-STRIP = 64  # rows per task: three parties on two cores, so no fixed split is fair
-
-
-def _gemm(c: Array, a: Array, b: Array) -> None:
-    """c += a @ b for matrices. Any strides for a and b (a transpose needs no copy); c's rows are contiguous."""
-    (m, k), p, core = a.shape, b.shape[1], kernels()
-    if not (m and k and p):
-        return
-    a, b = (x if min(x.strides, default=0) > 0 or x.size <= 1 else np.ascontiguousarray(x) for x in (a, b))
-    strides = [s // 8 for x in (a, b) for s in x.strides]
-    packed = aligned(core.gemm_packed_u64(k, p))
-    core.gemm_pack_u64(packed, k, p, _base(b), *strides[2:])
-    starts = iter(range(0, m, STRIP if m * k * p > 1 << 22 else m))
-
-    def strips(_: int) -> None:
-        work = aligned(core.gemm_work_u64())
-        size = STRIP if m * k * p > 1 << 22 else m
-        for i in starts:
-            rows = min(size, m - i)
-            core.gemm_u64(_base(c[i:]), c.strides[0] // 8, rows, p, k, _base(a[i:]), *strides[:2], packed, work)
-
-    if m * k * p > 1 << 22 and threads() > 1:
-        list(_pool().map(strips, range(threads())))
-    else:
-        strips(0)
-
-
-def _base(x: Array) -> Array:
-    """A flat view from x's first element on, for a kernel that is told the strides."""
-    extent = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) // 8
-    return np.lib.stride_tricks.as_strided(x, (extent,), (8,))

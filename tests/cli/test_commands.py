@@ -231,7 +231,7 @@ def test_bad_data(folder: Path, mpc_command: Run):
 
 
 def test_exit_codes(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPatch):
-    """Whatever ends a run ends the command with the code of docs/security.md."""
+    """Whatever ends a run ends the command with the code that `mpc --help` lists."""
     failures = {
         3: errors.PeerLost(1, "stopped answering", 7, "mul, study.py:5"),
         4: errors.ProtocolError(1, "wrong size"),

@@ -1,7 +1,5 @@
 """The examples do what they say: as good as in the clear, at the cost that was predicted, revealing what the audit names."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

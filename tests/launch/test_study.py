@@ -99,3 +99,17 @@ def test_one_name_for_each_result():
     planned = mpc.Study(pairs, {"x": X})
     assert list(planned.outputs) == ["mean", "both 1", "both 2"]
     assert set(planned.run().result) == {"mean", "both"}
+
+
+def test_every_line_pays_for_its_own_operations():
+    """Library operations are traced once for all calls; their cost belongs to the line that calls them."""
+
+    @mpc.program
+    def twice(x: mpc.Input("lab")) -> mpc.Output("lab"):
+        y = mpc.nn.sigmoid(x)
+        return mpc.nn.sigmoid(y)
+
+    lines = {line: cost.rounds for line, cost in mpc.Study(twice, {"x": X}).cost.by_line.items()}
+    first, second = sorted(lines)
+    assert int(second.partition(":")[2]) == int(first.partition(":")[2]) + 1
+    assert lines[first] > 1 and lines[second] > 1

@@ -108,7 +108,7 @@ def header(**changed: object) -> bytes:
     plan = layout(SPECS)
     fields: dict[str, object] = {
         "magic": b"MPCf",
-        "version": 1,
+        "version": 2,
         "kind": frame.DATA,
         "flags": 0,
         "session": SESSION,
@@ -136,7 +136,7 @@ def test_the_header_has_the_documented_layout():
     ("changed", "reason"),
     [
         ({"magic": b"MPCe"}, "magic"),
-        ({"version": 2}, "wire version 2, but this party speaks version 1"),
+        ({"version": 1}, "wire version 1, but this party speaks version 2"),
         ({"kind": 0}, "unknown kind 0"),
         ({"kind": 99}, "unknown kind 99"),
         ({"flags": 1}, "unknown flags 0x01"),
@@ -205,10 +205,9 @@ def test_same_bytes_in_other_shapes_are_refused():
 
 def test_control_frames_carry_their_payloads():
     out, into = lanes()
-    assert into.open_control([out.control(frame.HELLO, frame.hello(3, 0, 9))]) == (frame.HELLO, frame.hello(3, 0, 9))
+    assert into.open_control([out.control(frame.HELLO, frame.hello(3))]) == (frame.HELLO, frame.hello(3))
     assert into.open_control([out.control(frame.BYE)]) == (frame.BYE, b"")
-    assert frame.read_hello(frame.hello(3, 1, 9), 2) == (3, 1, 9)
-    assert frame.read_credit(frame.credit(1 << 40), 2) == 1 << 40
+    assert frame.read_hello(frame.hello(3), 2) == 3
     assert frame.read_abort(frame.abort(1, "stopped answering"), 2) == (1, "stopped answering")
 
 
@@ -219,9 +218,9 @@ def test_the_reason_of_an_abort_is_bounded_and_printable():
     for bad in (b"", b"\0", payload + b"x"):
         with pytest.raises(ProtocolError, match="ABORT"):
             frame.read_abort(bad, 2)
-    for read in (frame.read_hello, frame.read_credit):
-        with pytest.raises(ProtocolError):
-            read(b"123", 2)
+    for bad in (b"", b"1", b"123"):
+        with pytest.raises(ProtocolError, match="HELLO"):
+            frame.read_hello(bad, 2)
 
 
 def mutate(rng: random.Random, frames: list[bytes]) -> list[bytes]:
@@ -276,13 +275,8 @@ def test_mutated_messages_are_refused_and_raise_nothing_else():
 
 def test_mutated_control_frames_are_refused_and_raise_nothing_else():
     rng = random.Random(20241)
-    readers = {frame.HELLO: frame.read_hello, frame.CREDIT: frame.read_credit, frame.ABORT: frame.read_abort}
-    payloads = {
-        frame.HELLO: frame.hello(3, 0, 0),
-        frame.CREDIT: frame.credit(5),
-        frame.ABORT: frame.abort(1, "ë"),
-        frame.BYE: b"",
-    }
+    readers = {frame.HELLO: frame.read_hello, frame.ABORT: frame.read_abort}
+    payloads = {frame.HELLO: frame.hello(3), frame.ABORT: frame.abort(1, "ë"), frame.BYE: b""}
     for i in range(5_000):
         kind = list(payloads)[i % len(payloads)]
         bad = mutate(rng, [Lane(SESSION, 2, 0).control(kind, payloads[kind])])
