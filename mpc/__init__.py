@@ -41,10 +41,12 @@ from .lang.core import (
 from .lang.elementwise import (
     absolute,
     approximate,
+    argmax,
     clip,
     divide,
     erf,
     exp,
+    log,
     max,
     maximum,
     min,

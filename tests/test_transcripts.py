@@ -26,7 +26,10 @@ LIMIT = 414.5  # chi-square, 255 degrees of freedom: exceeded by chance once in 
 SIGMAS = 6.2  # of the ones at a bit position: exceeded by chance once in 10^9
 SIZE = 20_000  # elements; no multiple of 64
 PRIVATE = [(p, n) for p, n in settings() if not available()[p].trust.startswith("INSECURE")]
-each_setting = pytest.mark.parametrize(("protocol", "n"), PRIVATE, ids=lambda v: str(v))
+each_setting = pytest.mark.parametrize(
+    ("protocol", "n"),
+    [pytest.param(p, n, id=f"{p}-{n}", marks=[pytest.mark.slow] if n > 3 else []) for p, n in PRIVATE],
+)
 
 
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")  # (byte, bit)

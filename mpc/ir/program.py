@@ -90,7 +90,7 @@ class Program:
         for e in self.eqns:
             outs = ", ".join(f"%{i}: {t}" for i, t in enumerate(e.types, n))
             n += len(e.types)
-            params = "".join(f" {k}={v}" for k, v in sorted(e.params.items()))
+            params = "".join(f" {k}={v!r}" for k, v in sorted(e.params.items()))
             comment = f"    # {e.where}" if where and e.where.line else ""
             yield f"{indent}  {outs} = {e.op}({', '.join(f'%{v}' for v in e.ins)}){params}{comment}"
             if e.body:
@@ -106,6 +106,9 @@ class Program:
 
     def verify(self) -> None:
         """Recomputes every type; raises ProgramMismatch for a program that no tracer would write."""
+        for t, c in self.consts:
+            if t.secret or c.shape != t.shape or c.dtype != np.dtype(np.uint8 if t.dtype.is_bool else "<u8"):
+                raise ProgramMismatch(f"a constant of type {t} holds {c.dtype}{list(c.shape)}")
         types: list[Type] = [*self.params, *(t for t, _ in self.consts)]
         for e in self.eqns:
             if any(not 0 <= v < len(types) for v in e.ins):
@@ -116,8 +119,13 @@ class Program:
                 if e.body.params != tuple(ins):
                     raise ProgramMismatch(f"{e.op} at {e.where}: its body takes other types than it is given")
                 expected = tuple(e.body.types[v] for v in e.body.outs)
+                if e.op == "fori" and (expected != tuple(ins[: len(expected)]) or not e.params["times"] > 0):
+                    raise ProgramMismatch(f"{e.op} at {e.where}: the body does not return what the next iteration takes")
             elif e.op in OPS:
-                expected = (OPS[e.op].rule(ins, e.params),)
+                try:
+                    expected = (OPS[e.op].rule(ins, e.params),)
+                except Exception as error:
+                    raise ProgramMismatch(f"{e.op} at {e.where}: operands or parameters do not fit ({error})") from None
             else:
                 raise ProgramMismatch(f"{e.op} at {e.where} is no operation of this version and has no body")
             if e.types != expected[: len(e.types)] or len(e.types) > len(expected):
@@ -154,7 +162,19 @@ class Program:
 
     @staticmethod
     def unpack(data: bytes) -> Program:
-        """The program of `pack`. Only numbers, strings and arrays are read: nothing is executed. Verified."""
+        """The program of `pack`. Only numbers, strings and arrays are read: nothing is executed. Verified.
+
+        Raises ProgramMismatch for anything else.
+        """
+        try:
+            return Program._read(data)
+        except ProgramMismatch:
+            raise
+        except Exception as error:
+            raise ProgramMismatch(f"no program of this version ({type(error).__name__})") from None
+
+    @staticmethod
+    def _read(data: bytes) -> Program:
         table, main = msgspec.msgpack.decode(data)
         programs: list[Program] = []
 

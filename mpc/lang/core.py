@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SecretValueError, ShapeMismatch, TypeMismatch
+from ..errors import RangeError, SecretValueError, ShapeMismatch, TypeMismatch
 from ..ir.trace import user_line
 from ..ir.types import BOOL, INT64, DType
-from ..ring.fixed import encode, exact_fraction_bits
+from ..ring.fixed import encode, exact_fraction_bits, fits_int64
 from .array import Array, Axis, Scope, bind, constant, implements, scope_of
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
@@ -28,6 +28,8 @@ def _plain(value: Any) -> np.ndarray:
 
 def _words(array: np.ndarray, fraction: int) -> np.ndarray:
     if array.dtype.kind in "biu" and not fraction:
+        if not fits_int64(array):
+            raise RangeError(f"a public operand of 2^63 or more does not fit int64 (at {user_line()})")
         return np.asarray(array, np.int64).view("<u8")
     return encode(array, fraction)
 
@@ -124,7 +126,8 @@ def positive(x: Array) -> Array:
     return x
 
 
-def _product(op: str, x: Any, y: Any, **params: Any) -> Array:
+def product(op: str, x: Any, y: Any, **params: Any) -> Array:
+    """A bilinear operation, truncated to the finer scale of its operands; one of them may be public."""
     scope = scope_of(x, y)
     if isinstance(x, Array) and isinstance(y, Array):
         x, y = _numbers(x), _numbers(y)
@@ -144,7 +147,7 @@ def multiply(x: Any, y: Any) -> Array:
     """x * y, with broadcasting. |x * y| < 2^(61 - 2f) for fixed point with f fraction bits."""
     if isinstance(x, Array) and isinstance(y, Array):
         x, y = _same_shape(x, y)
-    return _product("mul", x, y)
+    return product("mul", x, y)
 
 
 @implements("matmul", "dot")
@@ -158,7 +161,7 @@ def matmul(x: Any, y: Any) -> Array:
     y2 = _reshape_any(y, (*y.shape, 1)) if y.ndim == 1 else y
     if x2.shape[-1] != y2.shape[-2]:
         raise ShapeMismatch(f"cannot multiply matrices of shapes {shapes[0]} and {shapes[1]} (at {user_line()})")
-    z = _product("matmul", x2, y2)
+    z = product("matmul", x2, y2)
     shape = (*z.shape[:-2], *([] if x.ndim == 1 else [z.shape[-2]]), *([] if y.ndim == 1 else [z.shape[-1]]))
     return reshape(z, shape) if shape != z.shape else z
 
@@ -169,7 +172,7 @@ def _reshape_any(x: Any, shape: tuple[int, ...]) -> Any:
 
 def square(x: Array) -> Array:
     """x * x: x is opened once."""
-    return _product("mul", x, x)
+    return product("mul", x, x)
 
 
 @implements("astype")
@@ -443,6 +446,7 @@ def getitem(x: Array, key: Any) -> Array:
         else:
             array = np.asarray(item)
             if array.dtype == bool:
+                _check_mask(x, items)
                 if array.ndim == 1:
                     stored.append({"array": np.flatnonzero(array).tolist()})
                 else:
@@ -453,6 +457,14 @@ def getitem(x: Array, key: Any) -> Array:
                 raise TypeMismatch(f"an index must be integers, slices or bool, not {array.dtype} (at {user_line()})")
     try:
         return bind("index", x, key=stored)  # type: ignore[no-any-return]
+    except IndexError as error:
+        raise ShapeMismatch(f"{error} (shape {x.shape}, at {user_line()})") from None
+
+
+def _check_mask(x: Array, items: tuple[Any, ...]) -> None:
+    """A bool mask has the shape of what it selects from: NumPy knows where in the key it stands."""
+    try:
+        np.broadcast_to(np.False_, x.shape)[items]
     except IndexError as error:
         raise ShapeMismatch(f"{error} (shape {x.shape}, at {user_line()})") from None
 

@@ -388,6 +388,53 @@ def min(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     return _tournament(x, axis, keepdims, minimum)
 
 
+@implements("argmax")
+def argmax(x: Array, axis: int | None = None) -> Array:
+    """Index of the maximum along an axis (of all elements by default), the first one among equals; int64."""
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    (axis,) = core.axes_of(x, axis)
+    order = [a for a in range(x.ndim) if a != axis]
+    values = core.transpose(x, [axis, *order])
+    n = values.shape[0]
+    index: Any = np.arange(n).reshape(n, *[1] * (x.ndim - 1))
+    index = constant(np.broadcast_to(index, values.shape).astype("<u8"), INT64, scope_of(x))
+    while n > 1:
+        half = n // 2
+        # neighbours meet, so that the smaller index is always on the left
+        left, right = (values[i : 2 * half : 2] for i in (0, 1))
+        right_wins = less(left, right)
+        best = where(right_wins, right, left)
+        chosen = where(right_wins, index[1 : 2 * half : 2], index[0 : 2 * half : 2])
+        if n % 2:
+            best, chosen = core.concatenate([best, values[n - 1 :]], 0), core.concatenate([chosen, index[n - 1 :]], 0)
+        values, index, n = best, chosen, half + n % 2
+    return getitem(index, 0)
+
+
+LOG = Curve(np.log, 1.0, 2.0, 2.0**-18)
+
+
+@gate("log")
+def _log_gate(x: Array) -> Array:
+    t, scale, bits = _normalise(x)
+    part = smooth(_unit(x, scale, bits), LOG)
+    (whole,) = _rows(((np.arange(bits) - x.dtype.fraction) * np.log(2))[:, None], t, WORK.fraction)
+    return astype(add(part, whole), x.dtype)
+
+
+@implements("log")
+def log(x: Array) -> Array:
+    """Natural logarithm for 2^-f <= x < 2^15: error below 2^-14. Smaller x give about log(2^-f)."""
+    return _log_gate(_real(x))
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """log(softmax(x)) along an axis."""
+    centred = subtract(x, max(x, axis, keepdims=True))
+    return subtract(centred, log(core.sum(exp(centred), axis, keepdims=True)))
+
+
 def softmax(x: Array, axis: int = -1) -> Array:
     """e^x / sum(e^x) along an axis, after subtracting the maximum."""
     e = exp(subtract(x, max(x, axis, keepdims=True)))

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SessionError, TypeMismatch
+from ..errors import InputError, RangeError, SessionError, TypeMismatch
 from ..ir.program import Program, Where
 from ..ir.trace import Graph, Node, assemble, needed
 from ..ir.types import BOOL, INT64, DType, Type
 from ..protocols.base import Part, Protocol
-from ..ring.fixed import decode, encode
+from ..ring.fixed import decode, encode, fits_int64
 from ..ring.packed import Packed
 from ..run.audit import Audit, audit
 from ..run.execute import Measured
@@ -56,6 +56,8 @@ def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DTy
     if dtype == INT64:
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
             raise InputError("fractional values as int64: choose dtype=mpc.fixed64(), or round them first")
+        if not fits_int64(array):
+            raise RangeError("values of 2^63 and more do not fit int64: scale the data, or choose dtype=mpc.fixed64()")
         return np.array(array, np.int64, order="C").view("<u8"), dtype
     return np.asarray(encode(array, dtype.fraction), order="C"), dtype
 
@@ -217,6 +219,8 @@ class Session:
             raise SessionError("a value was not kept: the program that computed it has run. Plan it again.")
         program = assemble(leaves, [*outs, *keep])
         slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
+        if any(slot not in self._inputs for slot in slots):
+            raise InputError("a placeholder has a shape and no data: it can be costed and audited, not revealed. Use `input`.")
         inputs: dict[int, dict[int, Part]] = {}
         for slot in slots:
             owner, part = self._inputs[slot]

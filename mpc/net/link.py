@@ -8,6 +8,8 @@ What ZeroMQ does (libzmq 4.3.5, measured) decides how this is built:
   counts, which is known by the file descriptor on which the HELLO came.
 - A blocking `recv` with a time-out costs 10 µs less per round than a non-blocking one followed by a poll of several
   sockets. So we wait in slices, and look after everybody else's monitors between them.
+- A closed socket that still has to send, and whose peer sends too and then ends, is stuck for all its linger, and if a
+  heartbeat falls into that time, an assertion ends the process. So what we sent must be on its way before we close.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from mpc.errors import UsageError
 from mpc.net.frame import ABORT, BYE, FRAME, Buffer, Lane
 
 SLICE = 0.05  # seconds: how late we may notice the loss of a party that we are not waiting for
+LAST = 1.0  # seconds for the few kB between `flushed` and the operating system, which may be busy with what came before
 # Plain integers: combining zmq's flag enumerations costs microseconds.
 NOBLOCK, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
@@ -61,6 +64,7 @@ class Link:
         self.early: deque[list[Buffer]] = deque()  # read when the connection ended, not yet asked for
         self._descriptor: int | None = None  # of the connection that brought the first message; -1 if unknown
         self._security: Security | None = None
+        self._said: zmq.MessageTracker | None = None  # of the last control frame that we sent
         self._up = False
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self.monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
@@ -116,8 +120,9 @@ class Link:
         """Send a control frame, unless the connection has ended."""
         if self.gone or self.left:
             return
+        part = zmq.Frame(self.out.control(kind, payload), track=True, copy=False, copy_threshold=0)
         with suppress(zmq.ZMQError):  # nobody is there: the next look at the monitor says so
-            self.socket.send(self.out.control(kind, payload), NOBLOCK)
+            self._said = self.socket.send(part, NOBLOCK, copy=False, track=True)
 
     def ended(self) -> bool:
         """Whether the connection has just ended; if so, all that had come is in `early` now."""
@@ -160,6 +165,16 @@ class Link:
             self.left = kind_of(self.read(NOBLOCK)) in (BYE, ABORT)
         return self.left
 
+    def flushed(self) -> bool:
+        """Whether the last control frame, and so all before it, is on its way or can reach nobody."""
+        return not self.heard or self.ended() or self.gone or self._said is None or self._said.done
+
+    def await_flush(self) -> None:
+        """Wait up to a slice for that."""
+        with suppress(zmq.NotDone):
+            if self._said:
+                self._said.wait(SLICE)
+
     def parting(self) -> int:
         """Kind of the last message that came, or 0: BYE and ABORT tell an end in order from a crash."""
         return kind_of(self.early[-1]) if self.early else 0
@@ -171,12 +186,13 @@ class Link:
                 os.unlink(self._file)
             self._file = ""
 
-    def stop(self, linger: float) -> None:
-        """Close; what is queued may still leave for `linger` seconds."""
+    def stop(self) -> None:
+        """Close. What is not `flushed` is dropped."""
+        linger = LAST if self.heard and self.flushed() and not self.gone else 0.0
         self.hide()
         self.socket.disable_monitor()
         self.monitor.close(0)
-        self.socket.close(int(1000 * linger) if self.heard and not self.gone else 0)
+        self.socket.close(int(1000 * linger))
 
 
 def kind_of(frames: list[Buffer]) -> int:

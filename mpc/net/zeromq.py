@@ -157,13 +157,19 @@ class ZeroMQ(Channel):
         finally:
             self._shut(flush)
 
-    def _shut(self, linger: float) -> None:
+    def _shut(self, limit: float) -> None:
+        """Close everything when what was said last is on its way, or after `limit` seconds."""
         self._closed = True
         self._over = self._over or SessionError(f"The channel of party {self.me} is closed.")
-        for link in self._links.values():
-            # Who has left has received all that mattered, and may be gone before we know: ZeroMQ would try to reconnect.
-            link.stop(min(linger, _FAREWELL) if link.left else linger)
-        self._context.destroy(0)
+        end = time.monotonic() + limit
+        try:
+            for link in self._links.values():
+                while not link.flushed() and time.monotonic() < end:
+                    link.await_flush()
+        finally:
+            for link in self._links.values():
+                link.stop()
+            self._context.destroy(0)
 
     # The start.
 

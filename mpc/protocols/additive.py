@@ -23,6 +23,7 @@ from .fields import Field
 from .spline import spline_gate
 
 Deal = Callable[[], list[Array]]
+KEPT = 4096  # elements: masks of smaller shares are kept at the dealer, larger ones are cheaper to expand again
 Operands = tuple[Array, Array, Array, Array]
 
 
@@ -96,13 +97,19 @@ class Additive(Protocol):
 
     def masks(self, x: Share) -> list[Array]:
         """Dealer: every evaluator's share of the mask of x."""
-        if x.parent is not None:
-            assert x.view is not None
-            return [x.view(r) for r in self.masks(x.parent)]
-        name, field, at = x.origin  # type: ignore[misc]
-        return [
-            self.exact.prg(x.shape, Stream(self.all_keys[i : i + 1], name.field(field), at)) for i in range(self.evaluators)
-        ]
+        if x.masks is None:
+            if x.parent is not None:
+                assert x.view is not None
+                masks = [x.view(r) for r in self.masks(x.parent)]
+            else:
+                assert x.origin is not None
+                name, at = x.origin.name.field(x.origin.field), x.origin.at
+                keys = [self.all_keys[i : i + 1] for i in range(self.evaluators)]
+                masks = [self.exact.prg(x.shape, Stream(key, name, at)) for key in keys]
+            if x.size > KEPT:
+                return masks
+            x.masks = masks
+        return x.masks
 
     def mask_total(self, x: Share) -> Array:
         return self.exact.total(self.masks(x))
@@ -119,20 +126,22 @@ class Additive(Protocol):
 
         `deal` is called at the dealer alone and returns arrays as `dealt` specifies, for the last evaluator.
         """
-        mine = [self.ring.solid(a) for a in (*words, *bits)]
+        solid, count = self.ring.solid, len(words)
+        mine = [solid(a) for a in (*words, *bits)]
         if self.deals:
             yield Exchange({self.last: deal()} if deal else {}, {}, bool(mine))
-            return Received(mine[: len(words)], mine[len(words) :], None)
-        expected = {p: [(a.dtype.str, a.shape) for a in mine] for p in self.peers} if mine else {}
+            return Received(mine[:count], mine[count:], None)
+        expected: dict[int, list[Spec]] = dict.fromkeys(self.peers, [(a.dtype.str, a.shape) for a in mine]) if mine else {}
         if self.me == self.last and dealt:
             expected[self.dealer] = list(dealt)
         got = yield Exchange(dict.fromkeys(self.peers, mine) if mine else {}, expected, bool(mine))
-        theirs = list(zip(*(got[p] for p in self.peers), strict=True)) if mine else []
-        return Received(
-            [self.ring.total(arrays) for arrays in theirs[: len(words)]],
-            [self.ring.xor(arrays) for arrays in theirs[len(words) :]],
-            got[self.dealer] if self.dealer in expected else None,
-        )
+        others = [got[p] for p in self.peers] if mine else [[]]
+        for_me = got[self.dealer] if self.dealer in expected else None
+        if len(others) == 1:
+            return Received(others[0][:count], others[0][count:], for_me)
+        theirs = list(zip(*others, strict=True))
+        sums = [self.ring.total(arrays) for arrays in theirs[:count]]
+        return Received(sums, [self.ring.xor(arrays) for arrays in theirs[count:]], for_me)
 
     def masked(self, *xs: Share) -> Steps[list[Opening]]:
         """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then

@@ -166,7 +166,7 @@ class Share:
     is opened through the share it is made from, so the same mask never hides two different secrets.
     """
 
-    __slots__ = ("opening", "origin", "parent", "parts", "settled", "view")
+    __slots__ = ("masks", "opening", "origin", "parent", "parts", "settled", "view")
 
     def __init__(
         self,
@@ -178,6 +178,7 @@ class Share:
         self.parts, self.origin, self.parent, self.view = parts, origin, parent, view
         self.opening: Opening | None = None
         self.settled: Settled | None = None
+        self.masks: list[Array] | None = None  # a dealer's copy of the mask's shares
 
     @property
     def shape(self) -> tuple[int, ...]:

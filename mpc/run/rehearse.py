@@ -259,7 +259,7 @@ class Loops:
 
 
 def _openness(values: Sequence[Value]) -> list[Any]:
-    """Per value: its shape, whether it is open, and through which share it would be opened."""
+    """Per value: its shape, whether it is open (or was opened in a truncation), and the share through which it is opened."""
     roots: dict[int, int] = {}
     state: list[Any] = []
     for x in values:
@@ -271,7 +271,10 @@ def _openness(values: Sequence[Value]) -> list[Any]:
             root = root.parent
             is_open = is_open or root.opening is not None
         state.append(
-            (x.shape, x.is_bits, is_open, x.parent is None, root.opening is None, roots.setdefault(id(root), len(roots)))
+            (
+                *(x.shape, x.is_bits, is_open, x.parent is None, root.opening is None),
+                *(x.settled and x.settled.bits, roots.setdefault(id(root), len(roots))),
+            )
         )
     return state
 

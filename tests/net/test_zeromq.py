@@ -436,6 +436,18 @@ def test_leaving_is_quick_if_the_peer_dies_or_aborts_meanwhile(folder, me):
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.parametrize("me", [0, 1])
+def test_leaving_ends_with_a_peer_that_dies_before_all_is_sent(folder, me):
+    with process("idle", 1 - me, 2, folder) as child, party(folder, me, 2, linger=0.1) as channel:
+        assert line(child) == "ready"
+        os.kill(child.pid, signal.SIGSTOP)
+        channel.send(1 - me, 0, [np.zeros(1 << 23, np.uint64)])  # more than the operating system takes
+        threading.Timer(1.3, child.kill).start()  # after `linger`, and after a heartbeat
+        start = time.monotonic()
+        channel.close()
+        assert 1 < time.monotonic() - start < 3
+
+
 # A peer that does not play by the rules
 
 
