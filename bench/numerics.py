@@ -18,6 +18,9 @@ import mpc
 Real = Callable[[np.ndarray], np.ndarray]
 
 
+ERF = np.vectorize(math.erf)
+
+
 class Row(NamedTuple):
     name: str
     private: Callable[[mpc.Array], mpc.Array]
@@ -31,16 +34,17 @@ class Row(NamedTuple):
 ROWS = [
     Row("relu", mpc.nn.relu, lambda v: np.maximum(v, 0), -(2.0**29), 2.0**29, False, "exact on the whole ring"),
     Row("abs", mpc.abs, np.abs, -(2.0**29), 2.0**29, False, "exact on the whole ring"),
-    Row("x * y (|x y| < 2^29)", lambda x: x * x, lambda v: v * v, -(2.0**14), 2.0**14, False, "wraps: the caller must avoid it"),
+    Row("x * y (\\|x y\\| < 2^29)", lambda x: x * x, np.square, -(2.0**14), 2.0**14, False, "wraps: the caller must avoid it"),
     Row("sigmoid", mpc.nn.sigmoid, lambda v: 1 / (1 + np.exp(-v)), -1000, 1000, False, "0 below -12, 1 above 12"),
     Row("tanh", mpc.tanh, np.tanh, -1000, 1000, False, "-1 below -6, 1 above 6"),
-    Row("erf", mpc.erf, np.vectorize(math.erf), -100, 100, False, "-1 below -4, 1 above 4"),
-    Row("gelu", mpc.nn.gelu, lambda v: v / 2 * (1 + np.vectorize(math.erf)(v / 2**0.5)), -1000, 1000, False, "0 below -5, x above 5"),
+    Row("erf", mpc.erf, ERF, -100, 100, False, "-1 below -4, 1 above 4"),
+    Row("gelu", mpc.nn.gelu, lambda v: v / 2 * (1 + ERF(v / 2**0.5)), -1000, 1000, False, "0 below -5, x above 5"),
     Row("silu", mpc.nn.silu, lambda v: v / (1 + np.exp(-v)), -700, 700, False, "0 below -15, x above 15"),
     Row("softplus", mpc.nn.softplus, lambda v: np.logaddexp(0, v), -1000, 1000, False, "0 below -12, x above 12"),
     Row("exp", mpc.exp, np.exp, -20, 2, False, "0 below -12; e^17 above 17"),
-    Row("reciprocal", mpc.reciprocal, np.reciprocal, 2.0**-9, 2.0**14, True, "|x| below 2^-16 or above 2^15: wrong; 1/0 is large and finite"),
+    Row("reciprocal", mpc.reciprocal, np.reciprocal, 2.0**-9, 2.0**14, True, "below 2^-16 or above 2^15: wrong; 1/0 is large"),
     Row("rsqrt", mpc.rsqrt, lambda v: v**-0.5, 2.0**-9, 2.0**14, True, "x <= 0 or above 2^15: wrong"),
+    Row("log", mpc.log, np.log, 2.0**-4, 2.0**14, True, "x below 2^-16: log 2^-16; above 2^15: wrong"),
     Row("sqrt", mpc.sqrt, np.sqrt, 2.0**-9, 2.0**14, True, "0 for x <= 0; above 2^15: wrong"),
 ]  # fmt: skip
 
@@ -94,11 +98,12 @@ def table(session: mpc.Session, n: int) -> str:
     return "\n".join(lines)
 
 
-HEAD = """# Numbers: domains, errors, costs
+HEAD = """\
+# Numbers: domains, errors, costs
 
 Written by `bench/numerics.py`; do not edit. Real numbers are integers at scale 2^16 (`fixed64(16)`); inputs hold |x| < 2^46.
-A product is exact up to its rounding, |x y| < 2^29; a sum of k products is rounded once. Rounding is by a public uniform dither
-(error below 2^-16, unbiased) unless the session asks for `truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and
+A product is exact up to its rounding, |x y| < 2^29; a sum of k products is rounded once. Rounding is by a public uniform
+dither (error below 2^-16, unbiased) unless the session asks for `truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and
 integer arithmetic are exact. Public factors are encoded with as many bits as their size allows (1/5000 is not rounded to 16 bits).
 
 Rounds and bytes an element are those of one evaluator, without input and reveal; "dealt" is what the dealer sends.

@@ -235,7 +235,9 @@ def first_difference(mine: Program, theirs: Program, me: str = "here", them: str
     for i, (a, b) in enumerate(zip(mine.eqns, theirs.eqns, strict=False)):
         if a.op != b.op:
             return f"equation {i}: `{a.op}` ({a.where}) {me}, `{b.op}` ({b.where}) {them}"
-        if (a.ins, a.params, a.types) != (b.ins, b.params, b.types):
+        if (a.params, a.types) == (b.params, b.types) and _operands(mine, a) != _operands(theirs, b):
+            return f"equation {i}, `{a.op}` ({a.where}): takes other operands {me} than {them} ({b.where})"
+        if (a.params, a.types) != (b.params, b.types):
             forms = [f"{', '.join(map(str, e.types))} {e.params}" for e in (a, b)]
             return f"equation {i}, `{a.op}` ({a.where}): {forms[0]} {me}, {forms[1]} {them}"
         if a.body and b.body and a.body.digest != b.body.digest:
@@ -243,6 +245,12 @@ def first_difference(mine: Program, theirs: Program, me: str = "here", them: str
     if len(mine.eqns) != len(theirs.eqns):
         return f"{len(mine.eqns)} equations {me}, {len(theirs.eqns)} {them}"
     return "parameters, constants or outputs differ"
+
+
+def _operands(p: Program, e: Eqn) -> list[tuple[str, int]]:
+    """What an equation takes, however many parameters and constants come first."""
+    first, start = len(p.params), len(p.params) + len(p.consts)
+    return [("value", v - start) if v >= start else ("constant", v - first) if v >= first else ("input", v) for v in e.ins]
 
 
 def _plain_type(t: Type) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import sys
@@ -21,7 +22,7 @@ PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 def user_line() -> Where:
     """The innermost source line that is not inside this package."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
         frame = frame.f_back  # type: ignore[assignment]
     return Where(Path(frame.f_code.co_filename).name, frame.f_lineno) if frame else NOWHERE
 

@@ -332,6 +332,8 @@ def bind(op: str, *operands: Array, body: Program | None = None, **params: Any) 
     scope = scope_of(*operands)
     try:
         nodes = scope.graph.bind(op, [x.node for x in operands], params, body)
+    except IndexError:
+        raise  # of a key; a LookupError itself is a foreign array
     except LookupError:
         raise SessionError("arrays of different sessions cannot be combined") from None
     except MPCError as error:

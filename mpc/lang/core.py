@@ -63,9 +63,9 @@ def _factor(value: Any, x: Array) -> tuple[Array, int]:
     size = float(np.max(np.abs(array), initial=0))
     wanted = (x.dtype.fraction or scope.settings.dtype.fraction) + max(0, -floor(log2(size)) if size else 0)
     fraction = exact_fraction_bits(array, min(wanted, MOST_FRACTION))
-    if x.dtype == INT64:  # the product takes the factor's scale
+    if x.dtype == INT64:  # the product has the session's scale, however fine the factor's is
         fraction = max(fraction, scope.settings.dtype.fraction)
-        return constant(encode(array, fraction), DType("fixed", fraction), scope), 0
+        return constant(encode(array, fraction), DType("fixed", fraction), scope), fraction - scope.settings.dtype.fraction
     return constant(encode(array, fraction), DType("fixed", fraction) if fraction else INT64, scope), fraction
 
 

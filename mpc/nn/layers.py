@@ -30,18 +30,12 @@ def conv2d(
 ) -> Array:
     """Images (n, c, h, w) with filters (o, c / groups, kh, kw), bias (o,): (n, o, h', w'). The image is opened, not its
     windows, so a convolution sends as much as its image and its filters hold."""
-    params = {
-        "stride": list(_pair(stride)),
-        "padding": list(_pair(padding)),
-        "dilation": list(_pair(dilation)),
-        "groups": groups,
-    }
-    y = core.product("conv2d", x, weight, **params)
-    return (
-        y
-        if bias is None
-        else core.add(y, core.reshape(bias, (1, -1, 1, 1)) if isinstance(bias, Array) else np.reshape(bias, (1, -1, 1, 1)))
-    )
+    sides = {"stride": list(_pair(stride)), "padding": list(_pair(padding)), "dilation": list(_pair(dilation))}
+    y = core.product("conv2d", x, weight, **sides, groups=groups)
+    if bias is None:
+        return y
+    row = (1, -1, 1, 1)
+    return core.add(y, core.reshape(bias, row) if isinstance(bias, Array) else np.reshape(bias, row))
 
 
 def _windows(x: Array, size: Pair, stride: Pair | None) -> list[Array]:

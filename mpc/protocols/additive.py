@@ -131,10 +131,11 @@ class Additive(Protocol):
         if self.deals:
             yield Exchange({self.last: deal()} if deal else {}, {}, bool(mine))
             return Received(mine[:count], mine[count:], None)
-        expected: dict[int, list[Spec]] = dict.fromkeys(self.peers, [(a.dtype.str, a.shape) for a in mine]) if mine else {}
+        specs = [(a.dtype.str, a.shape) for a in mine]
+        expected: dict[int, list[Spec]] = {p: specs for p in self.peers} if mine else {}
         if self.me == self.last and dealt:
             expected[self.dealer] = list(dealt)
-        got = yield Exchange(dict.fromkeys(self.peers, mine) if mine else {}, expected, bool(mine))
+        got = yield Exchange({p: mine for p in self.peers} if mine else {}, expected, bool(mine))
         others = [got[p] for p in self.peers] if mine else [[]]
         for_me = got[self.dealer] if self.dealer in expected else None
         if len(others) == 1:
