@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 NATIVE := $(wildcard native/*.c native/*.h native/*.inc) native/build.py setup.py pyproject.toml
 
-.PHONY: build demo test test-all lint format bench wheel size clean
+.PHONY: build demo test test-all lint format bench wheel size clean ct sanitize cross
 
 build: $(VENV)/built
 
@@ -40,6 +40,49 @@ format: build
 
 bench: build
 	$(PY) -m pytest bench -p benchmark --benchmark-only
+
+# ---- the native core by itself: constant time, memory errors, another processor ----
+
+CORE := build/native
+SOURCES := $(wildcard native/*.c) $(wildcard native/*.h native/*.inc) tests/native/walk.c tests/native/dudect.c
+STRICT := -std=gnu11 -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+needs = @command -v $(1) >/dev/null || { echo "make $@ needs $(1): install the Debian package $(2)"; exit 1; }
+
+$(CORE)/walk $(CORE)/dudect: $(CORE)/%: $(SOURCES)
+	@mkdir -p $(CORE)
+	$(CC) -O3 $(STRICT) tests/native/$*.c native/*.c -o $@ -lm
+
+# Valgrind hides what it cannot decode (3.19: AVX-512, and VAES, so that AES-NI runs): `walk` lists the tiers it leaves.
+ct: $(CORE)/walk $(CORE)/dudect
+	$(call needs,valgrind,valgrind)
+	@echo '#include <valgrind/memcheck.h>' | $(CC) -E - >/dev/null 2>&1 || { echo "make ct needs valgrind/memcheck.h: install the Debian package valgrind"; exit 1; }
+	@for leak in branch index; do valgrind -q --error-exitcode=9 $(CORE)/walk ref $$leak 2>/dev/null; \
+	    test $$? = 9 || { echo "a planted secret $$leak was not seen"; exit 1; }; echo "planted $$leak: seen"; done
+	@for tier in $$(valgrind -q $(CORE)/walk); do valgrind -q --error-exitcode=9 $(CORE)/walk $$tier >$(CORE)/ct.$$tier || exit 1; \
+	    echo "$$tier: $$(wc -l <$(CORE)/ct.$$tier) results, no branch and no address depends on a secret"; done
+	$(CORE)/dudect $(SAMPLES)
+
+sanitize: build
+	@mkdir -p $(CORE)
+	$(CC) -O1 $(STRICT) $(SANITIZE) tests/native/walk.c native/*.c -o $(CORE)/walk-sanitized
+	$(CORE)/walk-sanitized ref >$(CORE)/sanitize.ref
+	@for tier in $$($(CORE)/walk-sanitized); do $(CORE)/walk-sanitized $$tier | cmp - $(CORE)/sanitize.ref || exit 1; \
+	    echo "$$tier: no report, and the results of ref"; done
+	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r mpc build/sanitize && rm -f build/sanitize/mpc/_native*
+	CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" $(PY) setup.py --quiet build_ext --build-lib build/sanitize --build-temp build/sanitize/temp
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    PYTHONSAFEPATH=1 PYTHONPATH=build/sanitize $(PY) -c "import sys, mpc, pytest; sys.exit(pytest.main(['tests/native', '-p', 'no:cacheprovider']))"
+
+# The portable tier elsewhere: the same words on the same inputs.
+cross: $(CORE)/walk
+	$(call needs,aarch64-linux-gnu-gcc,gcc-aarch64-linux-gnu)
+	aarch64-linux-gnu-gcc -O3 $(STRICT) -static tests/native/walk.c native/*.c -o $(CORE)/walk-aarch64
+	$(call needs,qemu-aarch64,qemu-user)
+	$(CORE)/walk ref >$(CORE)/cross.x86
+	qemu-aarch64 $(CORE)/walk-aarch64 ref >$(CORE)/cross.aarch64
+	cmp $(CORE)/cross.x86 $(CORE)/cross.aarch64
+	@echo "aarch64: $$(wc -l <$(CORE)/cross.x86) results, equal to those of this machine"
 
 wheel: build
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

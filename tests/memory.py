@@ -43,7 +43,9 @@ def make_parties(protocol: type[Protocol], n: int, seed: int, ring: Callable[[],
     return [protocol(me, n, ring(), keys(me)) for me in range(processes)]
 
 
-def lockstep(steps: Sequence[Steps[Any]], see: Callable[[int, list[Exchange]], None] = lambda step, exchanges: None) -> list[Any]:
+def lockstep(
+    steps: Sequence[Steps[Any]], see: Callable[[int, list[Exchange]], None] = lambda step, exchanges: None
+) -> list[Any]:
     """Runs one generator per party; what one sends the other receives as a copy. Returns their results in order."""
     inboxes: list[Any] = [None] * len(steps)
     results: list[Any] = [None] * len(steps)
@@ -128,7 +130,9 @@ class MemoryBackend(Backend):
 
     def _check_receivers(self, program: Program, revealed: list[dict[int, Part]]) -> None:
         """Those who should know a value know it, all the same one; nobody else does."""
-        wanted = {v: set(e.params["to"]) for e, v in zip(program.eqns, program.schedule.first_out, strict=True) if e.op == "reveal"}
+        wanted = {
+            v: set(e.params["to"]) for e, v in zip(program.eqns, program.schedule.first_out, strict=True) if e.op == "reveal"
+        }
         for out, by_party in zip(program.outs, revealed, strict=False):
             assert set(by_party) == wanted[out], f"receivers are {set(by_party)}, declared {wanted[out]}"
             values = [v.bytes() if isinstance(v, Packed) else v for v in by_party.values()]
@@ -160,4 +164,8 @@ def open_session(
 
 def settings() -> list[tuple[str, int]]:
     """(protocol, n) of every protocol that is found: its smallest and largest number of parties, and three."""
-    return [(name, n) for name, p in sorted(available().items()) for n in sorted({p.parties[0], p.parties[-1], *({3} & set(p.parties))})]
+    return [
+        (name, n)
+        for name, p in sorted(available().items())
+        for n in sorted({p.parties[0], p.parties[-1], *({3} & set(p.parties))})
+    ]

@@ -134,7 +134,13 @@ op("index then compute", lambda x: (x[::-1] + x, -x[[0, 0, 2]], x[:, 1] - x[:, 0
 
 # ---- products ----
 op("multiply", lambda x, y: x * y, SMALL, shuffled(SMALL), tol=ULP)
-op("multiply domain ends", lambda x, y: x * y, [2.0**14, -(2.0**14), 2.0**28, ULP, 2.0**44], [2.0**14, 2.0**14, 1.0, 2.0**44, ULP], tol=ULP)
+op(
+    "multiply domain ends",
+    lambda x, y: x * y,
+    [2.0**14, -(2.0**14), 2.0**28, ULP, 2.0**44],
+    [2.0**14, 2.0**14, 1.0, 2.0**44, ULP],
+    tol=ULP,
+)
 op("multiply broadcast", lambda x, y, z: (x * y, y * x, x * z, y * z), A, V, W, tol=ULP)
 op("multiply twice", lambda x, y: (x * y, x * (y + 1), x * x), A, B, tol=ULP)
 op("multiply int", lambda x, y: x * y, WHOLE, shuffled(WHOLE))
@@ -177,14 +183,31 @@ def convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return out
 
 
-op("conv2d", lambda x, w: bind("conv2d", x, w, bits=16, rounding="dither", **CONV), fixed(2, 4, 6, 5), fixed(6, 2, 3, 2), expected=convolved, tol=ULP)  # fmt: skip
-op("conv2d int", lambda x, w: bind("conv2d", x, w, bits=0, rounding="dither", **CONV), ints(2, 4, 6, 5), ints(6, 2, 3, 2), expected=convolved)  # fmt: skip
+op(
+    "conv2d",
+    lambda x, w: bind("conv2d", x, w, bits=16, rounding="dither", **CONV),
+    fixed(2, 4, 6, 5),
+    fixed(6, 2, 3, 2),
+    expected=convolved,
+    tol=ULP,
+)
+op(
+    "conv2d int",
+    lambda x, w: bind("conv2d", x, w, bits=0, rounding="dither", **CONV),
+    ints(2, 4, 6, 5),
+    ints(6, 2, 3, 2),
+    expected=convolved,
+)
 
 # ---- comparisons and logic: exact ----
 for symbol, f in (
-    ("<", lambda x, y: x < y), ("<=", lambda x, y: x <= y), (">", lambda x, y: x > y),
-    (">=", lambda x, y: x >= y), ("==", lambda x, y: x == y), ("!=", lambda x, y: x != y),
-):  # fmt: skip
+    ("<", lambda x, y: x < y),
+    ("<=", lambda x, y: x <= y),
+    (">", lambda x, y: x > y),
+    (">=", lambda x, y: x >= y),
+    ("==", lambda x, y: x == y),
+    ("!=", lambda x, y: x != y),
+):
     op(f"{symbol} fixed", f, np.concatenate([WIDE, A.ravel()]), np.concatenate([shuffled(WIDE), A.ravel()]))
     op(f"{symbol} int", f, np.concatenate([HALF, HALF, HALF[:9]]), np.concatenate([shuffled(HALF), HALF, HALF[:9] + 1]))
     op(f"{symbol} zero", lambda x, f=f: (f(x, 0), f(x, 0.0)), WIDE)
@@ -241,7 +264,13 @@ op("to more bits", lambda x: x.astype(mpc.fixed64(24)), SMALL, expected=lambda x
 op("to fewer bits", lambda x: x.astype(mpc.fixed64(8)), SMALL, expected=lambda x: x, tol=2.0**-8)
 op("bool to int64", lambda x: x.astype(mpc.int64), P, expected=lambda x: x.astype(np.int64))
 op("bool to fixed", lambda x: x.astype(mpc.fixed64(16)), P, expected=lambda x: x.astype(float))
-op("mixed scales", lambda x: (x.astype(mpc.fixed64(24)) + x, x * x.astype(mpc.fixed64(8))), np.arange(-8, 8) / 4, expected=lambda x: (x + x, x * x), tol=ULP)  # fmt: skip
+op(
+    "mixed scales",
+    lambda x: (x.astype(mpc.fixed64(24)) + x, x * x.astype(mpc.fixed64(8))),
+    np.arange(-8, 8) / 4,
+    expected=lambda x: (x + x, x * x),
+    tol=ULP,
+)
 
 # ---- statistics ----
 op("mean", lambda x: (x.mean(), x.mean(axis=0), x.mean(axis=-1, keepdims=True)), A, tol=2 * ULP)
@@ -267,11 +296,18 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 op("sigmoid", lambda x: mpc.nn.sigmoid(x), SPREAD, expected=sigmoid, tol=2.0**-13)
 op("tanh", lambda x: np.tanh(x), SPREAD, tol=2.0**-13)
-EXPONENTS = np.concatenate([np.rint(np.linspace(-14, 16.9, 100) / ULP) * ULP, [0, 1, -1, ULP, -ULP, -12, -12 - ULP, 16, 16 + ULP, -100, -1000]])
+EXPONENTS = np.concatenate(
+    [np.rint(np.linspace(-14, 16.9, 100) / ULP) * ULP, [0, 1, -1, ULP, -ULP, -12, -12 - ULP, 16, 16 + ULP, -100, -1000]]
+)
 op("exp", lambda x: np.exp(x), EXPONENTS, tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
 POSITIVE = np.concatenate([around_powers(30)[1:], ints(20, below=1 << 30)]) * ULP
 POSITIVE = np.unique(np.abs(POSITIVE[(POSITIVE != 0) & (np.abs(POSITIVE) < 2.0**15)]))
-op("reciprocal", lambda x: np.reciprocal(x), np.concatenate([POSITIVE, -POSITIVE]), tol=lambda x: 2.0**-15 + 2.0**-16 / np.abs(x))
+op(
+    "reciprocal",
+    lambda x: np.reciprocal(x),
+    np.concatenate([POSITIVE, -POSITIVE]),
+    tol=lambda x: 2.0**-15 + 2.0**-16 / np.abs(x),
+)
 op("rsqrt", lambda x: mpc.rsqrt(x), POSITIVE, expected=lambda x: x**-0.5, tol=lambda x: 2.0**-13 * x**-0.5 + 2.0**-15)
 op("sqrt", lambda x: np.sqrt(x), np.append(POSITIVE, 0.0), tol=lambda x: 2.0**-13 * np.sqrt(x) + x * 2.0**-15 + ULP)
 op("divide", lambda x, y: x / y, fixed(30), np.concatenate([fixed(15) + 10, fixed(15) - 10]), tol=2.0**-11)
@@ -300,14 +336,43 @@ def chain(x: Any) -> Any:
 
 
 op("function", lambda x, w: affine(x, w, 0.5), A, B.T, expected=lambda x, w: np.maximum(x @ w + 0.5, 0), tol=ULP)
-op("function called twice", lambda x, w: affine(affine(x, w, 0.5), x, -1.0), A, B.T, expected=lambda x, w: np.maximum(np.maximum(x @ w + 0.5, 0) @ x - 1, 0), tol=34 * ULP)  # fmt: skip
+op(
+    "function called twice",
+    lambda x, w: affine(affine(x, w, 0.5), x, -1.0),
+    A,
+    B.T,
+    expected=lambda x, w: np.maximum(np.maximum(x @ w + 0.5, 0) @ x - 1, 0),
+    tol=34 * ULP,
+)
 op("function of a tree", chain, A, expected=lambda x: (x.min(), x.sum(0), x > 0))
 op("fori", lambda x: mpc.fori(0, 5, lambda i, c: c + x, x), A, expected=lambda x: 6 * x)
-op("fori product", lambda x: mpc.fori(0, 3, lambda i, c: c * x, x), np.array([0.5, 1.0, -1.0, 2.0]), expected=lambda x: x**4, tol=16 * ULP)
+op(
+    "fori product",
+    lambda x: mpc.fori(0, 3, lambda i, c: c * x, x),
+    np.array([0.5, 1.0, -1.0, 2.0]),
+    expected=lambda x: x**4,
+    tol=16 * ULP,
+)
 op("fori index", lambda x: mpc.fori(0, 3, lambda i, c: c + x[i] * i, x[0] * 0), A, expected=lambda x: x[1] + 2 * x[2])
 op("fori from", lambda x: mpc.fori(1, 3, lambda i, c: c + x[i], x[0]), A, expected=lambda x: x.sum(0))
-op("fori carries", lambda x: mpc.fori(0, 4, lambda i, c: (c[1], c[0] + c[1]), (x, x)), I, expected=lambda x: (5 * x, 8 * x)[::1])
+op(
+    "fori carries",
+    lambda x: mpc.fori(0, 4, lambda i, c: (c[1], c[0] + c[1]), (x, x)),
+    I,
+    expected=lambda x: (5 * x, 8 * x)[::1],
+)
 op("fori never", lambda x: mpc.fori(3, 3, lambda i, c: c * 7, x), A, expected=lambda x: x)
-op("dynamic_slice", lambda x: mpc.fori(0, 3, lambda i, c: c + mpc.dynamic_slice(x, i * 2, 2), x[:2] * 0), fixed(6, 2), expected=lambda x: x[:2] + x[2:4] + x[4:])  # fmt: skip
+op(
+    "dynamic_slice",
+    lambda x: mpc.fori(0, 3, lambda i, c: c + mpc.dynamic_slice(x, i * 2, 2), x[:2] * 0),
+    fixed(6, 2),
+    expected=lambda x: x[:2] + x[2:4] + x[4:],
+)
 op("fori compares", lambda x: mpc.fori(0, 3, lambda i, c: np.where(c < x[i], x[i], c), x[0]), A, expected=lambda x: x.max(0))
-op("function in fori", lambda x: mpc.fori(0, 2, lambda i, c: affine(c, x, 0.0), x), fixed(2, 2, below=2), expected=lambda x: np.maximum(np.maximum(x @ x, 0) @ x, 0), tol=8 * ULP)  # fmt: skip
+op(
+    "function in fori",
+    lambda x: mpc.fori(0, 2, lambda i, c: affine(c, x, 0.0), x),
+    fixed(2, 2, below=2),
+    expected=lambda x: np.maximum(np.maximum(x @ x, 0) @ x, 0),
+    tol=8 * ULP,
+)

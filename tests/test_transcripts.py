@@ -16,7 +16,7 @@ import pytest
 import mpc
 from mpc.lang.session import Session
 from mpc.protocols.additive import Additive
-from mpc.protocols.base import Origin, Protocol, available
+from mpc.protocols.base import Origin, available
 from mpc.ring.prg import Name, Stream
 from mpc.ring.ring import Ring
 
@@ -254,7 +254,9 @@ class Recorder(Ring):
                         or same is TOKEN
                         or not np.array_equal(data[other - start : last - start], same[: last - other])
                     ):
-                        out.append(f"epoch {name >> 40}, node {name >> 8 & 0xFFFFFFFF}, field {name & 255}, words {other} to {last}")
+                        out.append(
+                            f"epoch {name >> 40}, node {name >> 8 & 0xFFFFFFFF}, field {name & 255}, words {other} to {last}"
+                        )
         return out
 
 
@@ -298,3 +300,26 @@ def test_no_random_word_hides_two_things_in_exact_truncation(protocol: str, n: i
 def test_a_reused_mask_is_found(monkeypatch, protocol: str, n: int):
     constant_origin(monkeypatch)
     assert any(party.reused() for party in recorded(protocol, n, 1000))
+
+
+# ---- reveals ----
+@each_setting
+@pytest.mark.parametrize("kind", ["numbers", "bits"])
+def test_revealed_shares_are_randomised_anew(protocol: str, n: int, kind: str):
+    """The receiver learns the value, not the share that the gates left: two reveals of one share have nothing in common."""
+    data = np.random.default_rng(4).uniform(-8, 8, SIZE)
+    with open_session(protocol, n, seed=17, record=True) as s:
+        x = s.input(data, owner=1)
+        y = x if kind == "numbers" else x < 0
+        mpc.reveal(y, to=1)
+        for receiver in range(n):
+            said = []
+            for _ in range(2):
+                start = len(s._backend.views[receiver].received)
+                y.reveal(to=receiver)
+                said.append(s._backend.views[receiver].received[start:])
+            assert said[0], f"party {receiver} received nothing"
+            for (_, sender, a), (_, same, b) in zip(*said, strict=True):
+                assert sender == same
+                found = [*suspicious("minus", a - b), *suspicious("xor", a ^ b)]
+                assert not found, f"party {receiver} from {sender}: {found}"

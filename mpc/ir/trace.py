@@ -17,6 +17,7 @@ from .program import NOWHERE, Eqn, Program, Where
 from .types import Type
 
 PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+NOT_THE_USERS = (PACKAGE, copy.__file__)  # copy.copy(x) asks from its own file
 
 
 def user_line() -> Where:

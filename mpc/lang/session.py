@@ -188,7 +188,9 @@ class Session:
 
     def reveal(self, *arrays: Array, to: int | str | Sequence[int | str] | None = None) -> list[np.ndarray]:
         """The values of several arrays in one run. See `Array.reveal`."""
-        parties = range(self.n) if to is None else [self.party(p) for p in ([to] if isinstance(to, (int, str)) else to)]
+        parties = (
+            range(self.n) if to is None else [self.party(p) for p in ([to] if isinstance(to, (int, np.integer, str)) else to)]
+        )
         return self.reveal_each(arrays, [list(parties)] * len(arrays))
 
     def reveal_each(

@@ -27,7 +27,9 @@ def planner(rounding: str = "dither") -> Session:
     return Session(available()["helper"], "helper", 3, None, Settings(rounding))
 
 
-def written(f: Callable[..., Any], *shapes: tuple[int, ...], rounding: str = "dither", owners: tuple[int, ...] = (0, 1, 2)) -> Program:
+def written(
+    f: Callable[..., Any], *shapes: tuple[int, ...], rounding: str = "dither", owners: tuple[int, ...] = (0, 1, 2)
+) -> Program:
     """The program that reveals f of fixed-point inputs."""
     s = planner(rounding)
     return s.equations(results(f(*(s.placeholder(shape, owner) for shape, owner in zip(shapes, owners, strict=False)))))
@@ -174,14 +176,16 @@ TAMPERED: dict[str, Callable[[Program], Program]] = {
         written(lambda x: x.astype(mpc.fixed64(8)), (3,)), "trunc", params={"bits": 8, "rounding": "up"}
     ),
     "a body for other types": lambda p: changed(p, "fori", ins=tuple(reversed(next(e for e in p.eqns if e.op == "fori").ins))),
-    "a loop that changes its type": lambda p: changed(p, "fori", body=replace(body_of(p), outs=tuple(reversed(body_of(p).outs)))),
+    "a loop that changes its type": lambda p: changed(
+        p, "fori", body=replace(body_of(p), outs=tuple(reversed(body_of(p).outs)))
+    ),
     "a loop without an end": lambda p: changed(p, "fori", params={"times": -1}),
     "a body that is tampered with": lambda p: changed(p, "fori", body=changed(body_of(p), "add", ins=(0, 99))),
     "results that are not there": lambda p: replace(p, outs=(99,)),
     "a constant of another shape": lambda p: replace(p, consts=((Type((7,), INT64, False), p.consts[0][1]), *p.consts[1:])),
     "a secret constant": lambda p: replace(p, consts=((replace(p.consts[0][0], secret=True), p.consts[0][1]), *p.consts[1:])),
     "a revealed secret without reveal": lambda p: changed(p, "reveal", op="reshape", params={"shape": [3, 4]}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TAMPERED)
@@ -207,8 +211,17 @@ def test_every_operation_has_a_rule_that_refuses_nonsense():
 def test_unpack_refuses_what_is_no_program():
     good = base().pack()
     rng = np.random.default_rng(7)
-    for data in (b"", b"\x00", b"\xc1", good[:-1], good[: len(good) // 2], good + b"\x00", msgspec.msgpack.encode([1, 2]),
-                 msgspec.msgpack.encode({"a": 1}), msgspec.msgpack.encode([[], [[], [], [["fori", [], {}, [], 5, ["", 0]]], [], []]])):  # fmt: skip
+    for data in (
+        b"",
+        b"\x00",
+        b"\xc1",
+        good[:-1],
+        good[: len(good) // 2],
+        good + b"\x00",
+        msgspec.msgpack.encode([1, 2]),
+        msgspec.msgpack.encode({"a": 1}),
+        msgspec.msgpack.encode([[], [[], [], [["fori", [], {}, [], 5, ["", 0]]], [], []]]),
+    ):
         with pytest.raises(ProgramMismatch):
             Program.unpack(data)
     for _ in range(500):
@@ -230,11 +243,15 @@ def test_unpack_refuses_what_is_no_program():
         (lambda x: mpc.nn.relu(x), lambda x: mpc.nn.relu(-x), ["equation 1", "`relu`", "`neg`"]),
         (lambda x: x + 1, lambda x: (x + 1) * 2, ["equation 2", "`reveal`", "`mul`"]),
         (lambda x: x + 1, lambda x: x + 2, ["constants"]),
-        (lambda x: mpc.fori(0, 2, lambda i, c: c + x, x), lambda x: mpc.fori(0, 2, lambda i, c: c - x, x), ["`fori`", "inside", "`add`", "`sub`"]),
+        (
+            lambda x: mpc.fori(0, 2, lambda i, c: c + x, x),
+            lambda x: mpc.fori(0, 2, lambda i, c: c - x, x),
+            ["`fori`", "inside", "`add`", "`sub`"],
+        ),
         (lambda x: (x + 1) - x, lambda x: x - (x + 1), ["equation 2", "`sub`", "other operands"]),
         (lambda x: (x, x + 1), lambda x: (x,), ["equation 1", "`add`", "`reveal`"]),
     ],
-)  # fmt: skip
+)
 def test_first_difference(mine, theirs, says):
     text = first_difference(written(mine, (3, 3)), written(theirs, (3, 3)))
     for part in says:

@@ -30,11 +30,18 @@ def test_nothing_runs_before_reveal(s: Session):
 @pytest.mark.parametrize(
     ("data", "dtype", "back"),
     [
-        (1.5, "fixed64.16", np.float64), ([1, 2], "int64", np.int64), ([True, False], "bool", np.bool_),
-        (np.float32([0.5]), "fixed64.16", np.float64), (np.uint8([200]), "int64", np.int64), (np.int8([-3]), "int64", np.int64),
-        ([], "fixed64.16", np.float64), (np.zeros((0, 3), int), "int64", np.int64), (True, "bool", np.bool_), (7, "int64", np.int64),
+        (1.5, "fixed64.16", np.float64),
+        ([1, 2], "int64", np.int64),
+        ([True, False], "bool", np.bool_),
+        (np.float32([0.5]), "fixed64.16", np.float64),
+        (np.uint8([200]), "int64", np.int64),
+        (np.int8([-3]), "int64", np.int64),
+        ([], "fixed64.16", np.float64),
+        (np.zeros((0, 3), int), "int64", np.int64),
+        (True, "bool", np.bool_),
+        (7, "int64", np.int64),
     ],
-)  # fmt: skip
+)
 def test_dtype_and_shape_follow_the_data(s: Session, data, dtype: str, back: type):
     x = s.input(data)
     assert str(x.dtype) == dtype
@@ -200,8 +207,19 @@ def test_arrays_of_two_sessions_do_not_mix(s: Session, plain: Session):
 
 
 @pytest.mark.parametrize(
-    "call", [np.linalg.inv, np.sin, np.median, np.sort, lambda x: np.add(x, 1, where=True), np.add.reduce, lambda x: np.add.outer(x, x)]
+    "call",
+    [
+        np.linalg.inv,
+        np.sin,
+        np.median,
+        np.sort,
+        lambda x: np.add(x, 1, where=True),
+        np.add.reduce,
+        lambda x: np.add.outer(x, x),
+    ],
 )
 def test_what_is_not_available_is_listed(s: Session, call):
-    with pytest.raises(SecretValueError, match=r"np\.\w+.* is not available on secrets.*test_array.py:\d+[\s\S]*Available:.*matmul"):
+    with pytest.raises(
+        SecretValueError, match=r"np\.\w+.* is not available on secrets.*test_array.py:\d+[\s\S]*Available:.*matmul"
+    ):
         call(s.input(X))

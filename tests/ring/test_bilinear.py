@@ -64,9 +64,14 @@ def test_conv2d_wraps(f: Conv2d):
 
 @pytest.mark.parametrize(
     ("f", "shapes"),
-    [(MUL, ((3, 4), (4,))), (MATMUL, ((2, 3, 4), (4, 5))), (MATMUL, ((2, 1, 3, 4), (5, 4, 2))), *((g, ((2, 4, 7, 6), (4, 4 // g.groups, 3, 2))) for g in GEOMETRIES)],
+    [
+        (MUL, ((3, 4), (4,))),
+        (MATMUL, ((2, 3, 4), (4, 5))),
+        (MATMUL, ((2, 1, 3, 4), (5, 4, 2))),
+        *((g, ((2, 4, 7, 6), (4, 4 // g.groups, 3, 2))) for g in GEOMETRIES),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_linear_in_each_operand(f, shapes):
     x, y = (words(*shapes[0], seed=s) for s in (1, 2))
     w, v = (words(*shapes[1], seed=s) for s in (3, 4))

@@ -70,7 +70,16 @@ def test_shapes_stay(shape: tuple[int, ...]):
 
 @pytest.mark.parametrize(
     ("values", "bits"),
-    [([2.0, -4.0], 0), ([0.5], 1), ([0.25, 1.5], 2), ([0.3], 16), ([0.0], 0), ([], 0), ([2.0**-16], 16), ([3 * 2.0**-10, 7], 10)],
+    [
+        ([2.0, -4.0], 0),
+        ([0.5], 1),
+        ([0.25, 1.5], 2),
+        ([0.3], 16),
+        ([0.0], 0),
+        ([], 0),
+        ([2.0**-16], 16),
+        ([3 * 2.0**-10, 7], 10),
+    ],
 )
 def test_fraction_bits_that_are_needed(values: list[float], bits: int):
     x = np.array(values)

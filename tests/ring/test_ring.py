@@ -56,7 +56,9 @@ def test_arithmetic(shapes):
     equal(RING.product(MUL, x, y, start.copy()), big(start) + a * b)
 
 
-@pytest.mark.parametrize("shape", [((3, 4), (4, 5)), ((1, 1), (1, 1)), ((70, 33), (33, 9)), ((2, 3, 4), (4, 2)), ((2, 0), (0, 3))])
+@pytest.mark.parametrize(
+    "shape", [((3, 4), (4, 5)), ((1, 1), (1, 1)), ((70, 33), (33, 9)), ((2, 3, 4), (4, 2)), ((2, 0), (0, 3))]
+)
 def test_matmul(shape):
     x, y = words(*shape[0]), words(*shape[1], seed=2)
     wanted = np.zeros(MATMUL.shape(*shape), object) if 0 in x.shape else np.matmul(big(x), big(y))
