@@ -85,7 +85,7 @@ def measure(session: mpc.Session, row: Row, n: int) -> dict[str, float]:
 def table(session: mpc.Session, n: int) -> str:
     """The rows as Markdown."""
     lines = [
-        "| function | measured on | max error | max error / max(1, \\|f(x)\\|) | outside | rounds | bytes online | bytes dealt |",
+        "| function | measured on | max error | relative to max(1, \\|f\\|) | outside | rounds | bytes online | bytes dealt |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
@@ -103,8 +103,9 @@ HEAD = """\
 
 Written by `bench/numerics.py`; do not edit. Real numbers are integers at scale 2^16 (`fixed64(16)`); inputs hold |x| < 2^46.
 A product is exact up to its rounding, |x y| < 2^29; a sum of k products is rounded once. Rounding is by a public uniform
-dither (error below 2^-16, unbiased) unless the session asks for `truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and
-integer arithmetic are exact. Public factors are encoded with as many bits as their size allows (1/5000 is not rounded to 16 bits).
+dither (error below 2^-16, unbiased) unless the session asks for `truncation="floor"` or `"nearest"`. Comparisons, relu,
+maximum, abs and integer arithmetic are exact. Public factors are encoded with as many bits as their size allows (1/5000 is not
+rounded to 16 bits); a fractional public factor takes about 17 bits of a word, so it leaves |x| < 2^28.
 
 Rounds and bytes an element are those of one evaluator, without input and reveal; "dealt" is what the dealer sends.
 """

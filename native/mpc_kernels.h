@@ -143,6 +143,30 @@ typedef struct mpc_kernels {
      * bits kept; s = 2 e0[r] - 1 as a ring element */
     void (*lookup_deal_u64)(uint64_t *e, uint64_t *s, const uint64_t *r, size_t n, int k, const uint8_t *rk, uint64_t name,
                             uint64_t at);
+
+    /* ---- packed bits (bits.inc); `at` counts words and is a multiple of 8 ---- */
+    /* Beaver AND on n words: z = c ^ d b ^ e a ^ first * d e, where d = x ^ a and e = y ^ b are opened (mine ^ peer; peer may
+     * be NULL), a and b own masks, c the correction, or the stream where it is NULL */
+    void (*and_bits)(uint64_t *z, const uint64_t *d, const uint64_t *d_peer, const uint64_t *e, const uint64_t *e_peer,
+                     size_t n, int first, const uint64_t *c, const uint8_t *rk, uint64_t name_a, uint64_t name_b,
+                     uint64_t name_c, uint64_t at);
+    /* Dealer: c = a & b ^ streams of the first parties - 1, a and b the xor of all `parties` masks */
+    void (*and_deal_bits)(uint64_t *c, size_t n, const uint8_t *rks, size_t parties, uint64_t name_a, uint64_t name_b,
+                          uint64_t name_c, uint64_t at);
+    /* n blocks of 64 words: bit j of word b of the output is bit b of word j; out is not x */
+    void (*transpose_bits)(uint64_t *out, const uint64_t *x, size_t n);
+    /* n bytes, of which the lowest bit counts, as packed bits, zero beyond n; and packed bits as n bytes 0 and 1 */
+    void (*pack_bits)(uint64_t *out, const uint8_t *bytes, size_t n);
+    void (*unpack_bits)(uint8_t *bytes, const uint64_t *bits, size_t n);
+    /* packed bits: the parity of each of n rows of `words` words, zero beyond n */
+    void (*parity_bits)(uint64_t *out, const uint64_t *x, size_t n, size_t words);
+
+    /* ---- fixed point (bits.inc), |f| <= 1000 ---- */
+    /* out = x * 2^f rounded to nearest, ties to even; errors = {how many x are NaN or infinite, how many of the others have
+     * |x| 2^f >= 2^62}, whose words mean nothing */
+    void (*encode_f64)(uint64_t *out, uint64_t *errors, const double *x, size_t n, int f);
+    /* out = x * 2^-f, x signed, rounded to nearest */
+    void (*decode_f64)(double *out, const uint64_t *x, size_t n, int f);
 } mpc_kernels;
 
 /* Tiers this machine can run, best first, NULL at the end: "avx512", "avx2", "ref". */

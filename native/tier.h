@@ -22,6 +22,12 @@ typedef unsigned __int128 pair __attribute__((aligned(8), may_alias));
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define LITTLE(word) __builtin_bswap64(word)
+#else
+#define LITTLE(word) (word)
+#endif
+
 /* The output columns x of a convolution with 0 <= x * stride + at - padding < width are from .. to - 1. */
 typedef struct { size_t from, to; } range;
 

@@ -144,7 +144,10 @@ def product(op: str, x: Any, y: Any, **params: Any) -> Array:
 
 @implements("multiply")
 def multiply(x: Any, y: Any) -> Array:
-    """x * y, with broadcasting. |x * y| < 2^(61 - 2f) for fixed point with f fraction bits."""
+    """x * y, with broadcasting. |x * y| < 2^(61 - 2f) for fixed point with f fraction bits.
+
+    A public factor that is a fraction keeps 17 significant bits however small it is, so there |x| < 2^(44 - f).
+    """
     if isinstance(x, Array) and isinstance(y, Array):
         x, y = _same_shape(x, y)
     return product("mul", x, y)
@@ -331,11 +334,16 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @implements("mean")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Mean over axes."""
+    """Mean over axes: error below 2^(1-f) + 2^-17 of the mean. The sum must fit the dtype, |sum| < 2^(62-f)."""
     count = prod(x.shape[a] for a in axes_of(x, axis))
     if not count:
         raise ShapeMismatch(f"mean of no elements (shape {x.shape}) at {user_line()}")
-    return multiply(sum(x, axis, keepdims), 1 / count)
+    total, bits = sum(x, axis, keepdims), count.bit_length() - 1
+    if total.dtype == INT64 or bits < 4:
+        return multiply(total, 1 / count)
+    # a power of two first: 1 / count as one factor would take 17 more bits of the word than the sum leaves
+    total = shift_right(total, bits)
+    return total if count == 1 << bits else multiply(total, (1 << bits) / count)
 
 
 @implements("var")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -134,7 +134,7 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
     elementwise = OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES
     size = eqn.types[0].size
     if elementwise and size > CHUNK and all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins):
-        return _chunked(gate, tape, ins, eqn.types[0].shape, protocol)
+        return _chunked(gate, tape, ins, eqn.types[0].shape, ctx, alone)
     return gate(tape, *ins)
 
 
@@ -170,9 +170,15 @@ def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
 
 
 def _chunked(
-    gate: Callable[..., Steps[Share]], tape: Tape, ins: Sequence[Value], shape: tuple[int, ...], protocol: Protocol
+    gate: Callable[..., Steps[Share]],
+    tape: Tape,
+    ins: Sequence[Value],
+    shape: tuple[int, ...],
+    ctx: Context,
+    alone: Callable[[], bool],
 ) -> Steps[Share]:
     """An elementwise gate on a large array, a chunk at a time: it stays in the cache, and messages overlap with work."""
+    protocol = ctx.protocol
     size = int(np.prod(shape))
     flat = [protocol.flat(x, size, Origin(tape.name, OPERAND + k)) for k, x in enumerate(ins)]
     out: list[Part] = []
@@ -192,7 +198,18 @@ def _chunked(
             else:
                 whole[begin:end] = part
 
-    yield from pipeline((lane(i, min(i + CHUNK, size)) for i in range(0, size, CHUNK)), WINDOW)
+    def lanes() -> Iterator[Steps[None]]:
+        whole = size // CHUNK
+        for i in range(whole):
+            yield lane(i * CHUNK, (i + 1) * CHUNK)
+            # a rehearsal runs one lane after the other, and counts those that cost what the last one did
+            if counted and ctx.steady(tape.name.node, i + 1, whole, ()):  # type: ignore[misc]
+                break
+        if size % CHUNK:
+            yield lane(whole * CHUNK, size)
+
+    counted = ctx.steady is not None and alone()
+    yield from pipeline(lanes(), 1 if counted else WINDOW)
     return Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in out))
 
 

@@ -92,9 +92,8 @@ def test_small_public_factors_keep_their_precision(s: Session):
     assert s.input(np.full(3000, 7.0)).mean().reveal() == pytest.approx(7.0, rel=1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="a fraction as factor takes 17 bits of the word, however small it is: |x| < 2^28")
 def test_means_of_large_numbers(s: Session):
-    """|x c| < 2^(61 - 2 f) = 5.4e8 is what multiply promises; here x is the sum of 100 values, c = 0.01."""
+    """The sum of 100 values of 4e8 times 0.01 would not fit a word."""
     assert s.input(np.full(100, 4.0e8)).mean().reveal() == pytest.approx(4.0e8, rel=1e-4)
 
 

@@ -252,6 +252,19 @@ def planned(width, equal):
     return Sizes(sum(2**w - 1 for w in leaf), a + d, a, b, c, d, e, f)
 
 
+def test_further_comparisons_reuse_the_one_hots(kernels):
+    """Without room for one-hots the dealer writes the products of the masks alone, and the same ones."""
+    rng = np.random.default_rng(40)
+    for n in (1, 511, 512, 1100):
+        r, rks, test = rng.integers(0, 1 << 64, n, np.uint64), keys(rng, 2), Test(63, 0, False)
+        _, and1, and2 = deal(kernels, test, r, rks)
+        sizes = test.sizes()
+        again = room(sizes.and1, n), room(sizes.and2, n)
+        ends = ptr(r), n, *test, ptr(rks, "uint8_t *"), len(rks), HOT, MASK, AND1, AND2, 0
+        kernels.compare_deal(ffi.NULL, *map(ptr, again), *ends)
+        assert np.array_equal(done(*again)[0], and1) and np.array_equal(done(*again)[1], and2)
+
+
 def test_counts(kernels):
     for width in range(1, 65):
         for equal in (False, True):
