@@ -1,9 +1,19 @@
-"""The kernels of random words, ring arithmetic and matrix products on each tier: time and rate, one thread.
+"""Every kernel on each tier beside its limit, measured in the same process: time, rate and their ratio, one thread.
 
-Elements are uniform and every page is written before the clock starts; pytest-benchmark warms up and takes the median.
+What limits a kernel is the slowest of: the multiplications of its products on registers alone, the AES rounds of its random
+words on registers alone, and its bytes moved at the rate of memcpy (limits.c). Elements are uniform and every page is written
+before the clock starts; pytest-benchmark warms up, and medians count. A table at the end collects the ratios.
 """
 
+import ctypes
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
 from itertools import count, takewhile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,25 +30,116 @@ SHAPES = [
     (1024, 4096, 1),
     (1024, 1024, 10),
 ]
+RINGS = {"u64": (np.uint64, 1), "u32": (np.uint32, 1), "u128": (np.uint64, 2)}
+# images, filters, stride, padding, groups
+CONVOLUTIONS = [
+    ((1, 64, 56, 56), (64, 3, 3), 1, 1, 1),
+    ((1, 3, 224, 224), (64, 7, 7), 2, 3, 1),
+    ((1, 256, 14, 14), (256, 3, 3), 1, 1, 1),
+    ((1, 256, 56, 56), (64, 1, 1), 1, 0, 1),
+    ((1, 128, 56, 56), (128, 3, 3), 1, 1, 128),
+]
+AES_ROUNDS, BLOCK = 10, 16  # of a block of 16 bytes
+REGISTER = {"avx2": 32, "avx512": 64}  # bytes
+NULL = ffi.NULL
+
+
+class Limits:
+    """Rates of the loops in limits.c and of memcpy, each taken when it is asked for, so that the clock is the same."""
+
+    def __init__(self, folder):
+        library = folder / "limits.so"
+        source = Path(__file__).with_name("limits.c")
+        subprocess.run([shutil.which("gcc") or "cc", "-O2", "-fPIC", "-shared", source, "-o", library], check=True)
+        self.loops = ctypes.CDLL(str(library))
+        flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+        self.vaes = " vaes" in flags
+
+    @staticmethod
+    def seconds(call, rounds=5):
+        times = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    def loop(self, name, per_round):
+        rounds = 200_000
+        return per_round * rounds / self.seconds(lambda: getattr(self.loops, name)(ctypes.c_uint64(rounds)))
+
+    def multiply(self, ring, tier):
+        """Products a second."""
+        if tier not in REGISTER:
+            return None
+        return self.loop(f"{ring}_{tier}", 8 * REGISTER[tier] // (4 if ring == "u32" else 8))
+
+    def aes(self, tier):
+        """Bytes of random words a second."""
+        if tier not in REGISTER:
+            return None
+        size = REGISTER[tier] if self.vaes else BLOCK
+        return self.loop(f"aes_{ {16: 'x', 32: 'y', 64: 'z'}[size] }mm", 8 * size) / AES_ROUNDS
+
+    def memory(self, size):
+        """Bytes a second, read and written, of a copy between arrays of `size` bytes together."""
+        x, y = np.ones((2, max(1, size // 16)), np.uint64)
+        return 2 * x.nbytes / self.seconds(lambda: np.copyto(x, y), 9)
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory):
+    return Limits(tmp_path_factory.mktemp("limits"))
+
+
+class Table:
+    """Rows (tier, kernel, size, seconds, rate, unit, limit, its name), printed below pytest-benchmark's own table."""
+
+    def __init__(self):
+        self.rows = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter):
+        line = terminalreporter.write_line
+        line(f"\n{'tier':7} {'kernel':18} {'size':24} {'median':>11} {'rate':>16} {'limit':>9}  {'by':9} {'ratio':>5}")
+        for tier, kernel, size, seconds, rate, unit, limit, by in sorted(self.rows, key=lambda row: row[:3]):
+            bound = f"{limit:9.2f}  {by:9} {rate / limit:5.0%}" if limit else ""
+            line(f"{tier:7} {kernel:18} {size:24} {seconds * 1e6:8.1f} us {rate:9.2f} {unit:>6} {bound}".rstrip())
+
+
+@pytest.fixture(scope="session")
+def table(request):
+    table = Table()
+    request.config.pluginmanager.register(table)
+    return table.rows
 
 
 @pytest.fixture(params=TIERS)
-def kernels(request):
-    return lib.mpc_tier(request.param.encode())
+def tier(request):
+    return request.param
 
 
-def ptr(x, kind="uint64_t *"):
-    return ffi.from_buffer(kind, x)
+@pytest.fixture
+def kernels(tier):
+    return lib.mpc_tier(tier.encode())
 
 
-def uniform(*shape):
-    return np.random.default_rng(1).integers(0, 1 << 64, shape, np.uint64)
+def ptr(x, kind=None):
+    return ffi.from_buffer(kind or {4: "uint32_t *", 8: "uint64_t *"}[x.itemsize], x)
 
 
-def aligned(words):
-    raw = np.zeros(words + 8, np.uint64)
-    start = -raw.ctypes.data % 64 // 8
+def uniform(*shape, dtype=np.uint64):
+    return np.random.default_rng(1).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def aligned(words, dtype=np.uint64):
+    raw = np.zeros(words + 16, dtype)
+    start = -raw.ctypes.data % 64 // raw.itemsize
     return raw[start : start + words]
+
+
+def halves(pointer):
+    return ffi.cast("uint32_t *", pointer)
 
 
 def key(kernels):
@@ -47,50 +148,174 @@ def key(kernels):
     return ptr(rk, "uint8_t *")
 
 
-def report(benchmark, unit, amount, call):
-    benchmark.pedantic(call, rounds=7, iterations=max(1, int(2e6 / amount)), warmup_rounds=1)
-    benchmark.extra_info[unit] = round(amount / benchmark.stats["median"] * 1e-9, 2)
+def measure(benchmark, work, call):
+    benchmark.pedantic(call, rounds=7, iterations=max(1, int(2e6 / work)), warmup_rounds=1)
+    return benchmark.stats["median"]
 
 
-# name -> call of the kernel on (kernels, six arrays, packed bits, n, round keys)
+def report(table, benchmark, tier, kernel, size, seconds, amount, unit, limit, by):
+    """`amount` of work took `seconds`; `limit` is its rate at most."""
+    row = (tier, kernel, size, seconds, amount / seconds * 1e-9, unit, limit * 1e-9 if limit else None, by)
+    benchmark.extra_info[unit] = round(row[4], 2)
+    table.append(row)
+
+
+# name -> (words moved, random words) an element, and the kernel on (kernels, seven arrays, packed bits, n, round keys)
 RING = {
-    "prg": lambda k, x, b, n, rk: k.prg_u64(x[0], n, rk, 5, 0),
-    "prg_add": lambda k, x, b, n, rk: k.prg_add_u64(x[0], x[1], n, -1, rk, 1, 5, 0),
-    "prg_xor": lambda k, x, b, n, rk: k.prg_xor_u64(x[0], x[1], n, rk, 1, 5, 0),
-    "mask": lambda k, x, b, n, rk: k.mask_u64(x[0], x[1], x[2], n, rk, 5, 0),
-    "mul_pair": lambda k, x, b, n, rk: k.mul_pair_u64(*x[:5], n, 1 << 62, rk, 5, 0),
-    "mul_beaver": lambda k, x, b, n, rk: k.mul_beaver_u64(*x[:5], n, 1, 0, ffi.NULL, rk, 5, 0),
-    "trunc": lambda k, x, b, n, rk: k.trunc_u64(*x[:3], n, 16, 1, ffi.NULL, ffi.NULL, rk, 5, 6, 0),
-    "trunc, dealt": lambda k, x, b, n, rk: k.trunc_u64(*x[:3], n, 16, 0, x[3], x[4], rk, 5, 6, 0),
-    "trunc_deal": lambda k, x, b, n, rk: k.trunc_deal_u64(*x[:3], n, 16, rk, 1, 5, 6, 0),
-    "select": lambda k, x, b, n, rk: k.select_u64(*x[:3], b, n, ffi.NULL, ffi.NULL, rk, 5, 6, 0),
-    "select_deal": lambda k, x, b, n, rk: k.select_deal_u64(*x[:3], b, n, rk, 1, 5, 6, 0),
+    "prg": (1, 1, lambda k, x, b, n, rk: k.prg_u64(x[0], n, rk, 5, 0)),
+    "prg_add": (2, 1, lambda k, x, b, n, rk: k.prg_add_u64(x[0], x[1], n, -1, rk, 1, 5, 0)),
+    "prg_add_u32": (
+        1,
+        0.5,
+        lambda k, x, b, n, rk: k.prg_add_u32(*(ffi.cast("uint32_t *", y) for y in x[:2]), n, 1, rk, 1, 5, 0),
+    ),
+    "prg_xor": (2, 1, lambda k, x, b, n, rk: k.prg_xor_u64(x[0], x[1], n, rk, 1, 5, 0)),
+    "mask": (3, 1, lambda k, x, b, n, rk: k.mask_u64(x[0], x[1], x[2], n, rk, 5, 0)),
+    "mul_pair": (5, 1, lambda k, x, b, n, rk: k.mul_pair_u64(*x[:5], n, 1 << 62, rk, 5, 0)),
+    "mul_beaver": (5, 1, lambda k, x, b, n, rk: k.mul_beaver_u64(*x[:5], n, 1, 0, NULL, rk, 5, 0)),
+    "operand": (3, 0, lambda k, x, b, n, rk: k.operand_u64(*x[:3], n)),
+    "mul_pair_deal": (6, 0, lambda k, x, b, n, rk: k.mul_pair_deal_u64(*x[:5], n)),
+    "trunc": (3, 1.5, lambda k, x, b, n, rk: k.trunc_u64(*x[:3], n, 16, 1, NULL, NULL, rk, 5, 6, 0)),
+    "trunc, dealt": (4.5, 0, lambda k, x, b, n, rk: k.trunc_u64(*x[:3], n, 16, 0, x[3], x[4], rk, 5, 6, 0)),
+    "trunc_deal": (2.5, 1.5, lambda k, x, b, n, rk: k.trunc_deal_u64(*x[:3], n, 16, rk, 1, 5, 6, 0)),
+    "select": (3, 2, lambda k, x, b, n, rk: k.select_u64(*x[:3], b, n, NULL, NULL, rk, 5, 6, 0)),
+    "select_deal": (3, 2, lambda k, x, b, n, rk: k.select_deal_u64(*x[:3], b, n, rk, 1, 5, 6, 0)),
+    "and": (5, 3, lambda k, x, b, n, rk: k.and_bits(*x[:5], n, 1, NULL, rk, 5, 6, 7, 0)),
+    "and, dealt": (6, 2, lambda k, x, b, n, rk: k.and_bits(*x[:5], n, 1, x[5], rk, 5, 6, 7, 0)),
+    "transpose": (2, 0, lambda k, x, b, n, rk: k.transpose_bits(x[0], x[1], n // 64)),
+    "pack": (1.125, 0, lambda k, x, b, n, rk: k.pack_bits(x[0], ffi.cast("uint8_t *", x[1]), 8 * n)),
+    "unpack": (1.125, 0, lambda k, x, b, n, rk: k.unpack_bits(ffi.cast("uint8_t *", x[0]), x[1], 8 * n)),
+    "parity of 16": (1, 0, lambda k, x, b, n, rk: k.parity_bits(x[0], x[1], n // 16, 16)),
+    "encode": (2, 0, lambda k, x, b, n, rk: k.encode_f64(x[0], x[6], ffi.cast("double *", x[1]), n, 16)),
+    "decode": (2, 0, lambda k, x, b, n, rk: k.decode_f64(ffi.cast("double *", x[0]), x[1], n, 16)),
 }
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", RING)
-def test_ring(benchmark, kernels, name, size):
-    n = SIZES[size]
-    x, bits = [ptr(row.copy()) for row in uniform(5, n)], ptr(uniform(n // 64))
+def test_ring(benchmark, table, limits, kernels, tier, name, size):
+    n, (moved, random, call) = SIZES[size], RING[name]
+    x, bits = [ptr(row.copy()) for row in uniform(7, n)], ptr(uniform(n // 64))
     rk = key(kernels)
-    report(benchmark, "G elements/s", n, lambda: RING[name](kernels, x, bits, n, rk))
+    seconds = measure(benchmark, n, lambda: call(kernels, x, bits, n, rk))
+    bounds = [(8 * moved * n / limits.memory(int(8 * moved * n)), "memcpy")]
+    aes = limits.aes(tier)
+    if random and aes:
+        bounds.append((8 * random * n / aes, "aes"))
+    least, by = max(bounds)
+    if random and not aes:
+        least, by = 0, None
+    report(table, benchmark, tier, name, size, seconds, n, "Gel/s", n / least if least else None, by)
 
 
+@pytest.mark.parametrize("ring", RINGS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_gemm(benchmark, kernels, shape):
-    """Packed operand at hand, as for a fixed right operand."""
-    m, k, p = shape
-    a, b, c = uniform(m, k), uniform(k, p), np.zeros((m, p), np.uint64)
-    packed, work = ptr(aligned(kernels.gemm_packed_u64(k, p))), ptr(aligned(kernels.gemm_work_u64()))
-    kernels.gemm_pack_u64(packed, k, p, ptr(b), p, 1)
-    args = (ptr(c), p, m, p, k, ptr(a), k, 1, packed, work)
-    report(benchmark, "GMAC/s", m * k * p, lambda: kernels.gemm_u64(*args))
+def test_gemm(benchmark, table, limits, kernels, tier, shape, ring):
+    """Packed operand at hand, as for a fixed right operand; a single row is multiplied in place, as `gemm` does."""
+    (dtype, words), (m, k, p) = RINGS[ring], shape
+    a, b, c = (uniform(rows, words * columns, dtype=dtype) for rows, columns in ((m, k), (k, p), (m, p)))
+    matrix, row, col, ldc = a, k, 1, p
+    if m == 1:
+        matrix, b, row, col, ldc, m, p = b, a, 1, p, 1, p, 1
+    of = {f: getattr(kernels, f"{f}_{ring}") for f in ("gemm_packed", "gemm_work", "gemm_pack", "gemm")}
+    packed, work = ptr(aligned(of["gemm_packed"](k, p), dtype)), ptr(aligned(of["gemm_work"](), dtype))
+    of["gemm_pack"](packed, k, p, ptr(b), p, 1)
+    args = (ptr(c), ldc, m, p, k, ptr(matrix), row, col, packed, work)
+    seconds = measure(benchmark, m * k * p, lambda: of["gemm"](*args))
+    products = limits.multiply(ring, tier)
+    limit, by = products, "multiply" if products else None
+    if p == 1 and products:  # a matter of memory: one word is read for every product; memcpy reads half of what it moves
+        read = limits.memory(matrix.nbytes) / (dtype().itemsize * words)
+        limit, by = min((products, "multiply"), (read, "memcpy"))
+    report(table, benchmark, tier, f"gemm {ring}", "x".join(map(str, shape)), seconds, m * k * p, "GMAC/s", limit, by)
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_conv2d(benchmark, table, limits, kernels, tier, case):
+    (n, c, h, w), (o, kh, kw), stride, padding, groups = case
+    out = [(size + 2 * padding - k) // stride + 1 for size, k in ((h, kh), (w, kw))]
+    x, y, z = uniform(n, c, h, w), uniform(o, c // groups, kh, kw), uniform(n, o, *out)
+    pairs = [(kh, kw), out, (stride,) * 2, (padding,) * 2, (1, 1)]
+    shape, work = ffi.new("mpc_conv2d *", (n, c, h, w, o, *pairs, groups)), ptr(aligned(kernels.conv2d_work_u64()))
+    args = (ptr(z), ptr(x), ptr(y), shape, 0, kernels.conv2d_strips_u64(shape), work)
+    amount = z.size * y[0].size
+    seconds = measure(benchmark, amount, lambda: kernels.conv2d_u64(*args))
+    size = f"{c}x{h}x{w} to {o}, {kh}x{kw}" + (f" /{groups}" if groups > 1 else "")
+    products = limits.multiply("u64", tier)
+    by = "multiply" if products else None
+    report(table, benchmark, tier, "conv2d u64", size, seconds, amount, "GMAC/s", products, by)
 
 
 @pytest.mark.parametrize("how", ["rows", "columns"])
-def test_pack(benchmark, kernels, how):
+def test_pack(benchmark, table, limits, kernels, tier, how):
     k = p = 1024
     b, packed = ptr(uniform(k, p)), ptr(aligned(kernels.gemm_packed_u64(k, p)))
     row, col = (p, 1) if how == "rows" else (1, k)
-    report(benchmark, "G elements/s", k * p, lambda: kernels.gemm_pack_u64(packed, k, p, b, row, col))
+    seconds = measure(benchmark, k * p, lambda: kernels.gemm_pack_u64(packed, k, p, b, row, col))
+    report(table, benchmark, tier, "gemm pack", how, seconds, k * p, "Gel/s", limits.memory(16 * k * p) / 16, "memcpy")
+
+
+@pytest.mark.parametrize("bits", [63, 31, 16])
+def test_compare(benchmark, table, limits, kernels, tier, bits):
+    """Leaves and levels of one of two evaluators who expands its words; every opened plane is one bit."""
+    n, counts, rk = 1 << 16, np.empty(8, np.uint32), key(kernels)
+    kernels.compare_counts(ptr(counts), bits, 0)
+    hot, mask, open1, and1, local1, open2, and2, local2 = map(int, counts)
+    x, planes = ptr(uniform(n)), [ptr(uniform(max(1, k) * n // 64)) for k in (local1, open1, local2, open2, 1, open1)]
+    kept, opened, kept2, opened2, result, peer = planes
+
+    def run():
+        kernels.compare_leaves(kept, opened, x, n, bits, 0, 0, 1, NULL, rk, 5, 6, 0)
+        last = not open2
+        to = (result, NULL) if last else (kept2, opened2)
+        kernels.compare_level(*to, kept, opened, peer, n, 1, bits, 0, 1, NULL, rk, 7, 6, 0)
+        if not last:
+            kernels.compare_level(result, NULL, kept2, opened2, peer, n, 2, bits, 0, 1, NULL, rk, 8, 6, 0)
+
+    seconds = measure(benchmark, n, run)
+    aes, words = limits.aes(tier), (hot + mask + open1 + open2 + and1 + and2) / 64
+    limit = aes / (8 * words) if aes else None
+    report(table, benchmark, tier, "compare", f"{bits} bits", seconds, n, "Gel/s", limit, "aes" if aes else None)
+
+
+@pytest.mark.parametrize("k", [4, 6, 8])
+def test_lookup(benchmark, table, kernels, tier, k):
+    n, columns = 1 << 14, 3
+    words = max(1, (1 << k) // 64)
+    args = [ptr(a) for a in (uniform(columns, n), uniform(columns, 1 << k), uniform(n, words), uniform(n))]
+    seconds = measure(benchmark, n << k, lambda: kernels.lookup_u64(args[0], args[1], columns, k, args[2], args[3], n, 1))
+    size, amount = f"{columns} tables of {1 << k}", columns * n << k
+    report(table, benchmark, tier, "lookup", size, seconds, amount, "Gadd/s", None, None)
+
+
+ELSEWHERE = """
+import sys, time
+import numpy as np
+from mpc.ring.product import gemm
+what, n = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(1)
+a, b = (rng.integers(0, 1 << 64, (n, n), np.uint64) for _ in range(2))
+c, x, y = np.zeros_like(a), a.astype(float), b.astype(float)
+run = {"uint64": lambda: a @ b, "float64": lambda: x @ y, "gemm": lambda: gemm(c, a, b)}[what]
+times = []
+for _ in range(int(sys.argv[3]) + 1):
+    start = time.perf_counter()
+    run()
+    times.append(time.perf_counter() - start)
+print(sorted(times[1:])[len(times) // 2 - 1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "n", "threads", "rounds"),
+    [("uint64", 256, 1, 5), ("float64", 1024, 1, 9), ("gemm", 1024, 1, 9), ("gemm", 1024, 2, 9)],
+)
+def test_numpy_and_threads(benchmark, table, what, n, threads, rounds):
+    """NumPy's products on one thread, and ours on one and two, packing included: each in a process of its own."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPC_THREADS": str(threads)}
+    command = [sys.executable, "-c", ELSEWHERE, what, str(n), str(rounds)]
+    seconds = float(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
+    benchmark.pedantic(lambda: None, rounds=1)
+    name = f"gemm, {threads} thread{'s' * (threads > 1)}" if what == "gemm" else f"numpy {what}"
+    tier = TIERS[0] if what == "gemm" else "numpy"
+    report(table, benchmark, tier, name, f"{n}x{n}x{n}", seconds, n**3, "GMAC/s", None, None)

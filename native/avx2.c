@@ -286,6 +286,7 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 
 #include "compare.inc"
 #include "lookup.inc"
+#include "spline.inc"
 #include "bits.inc"
 
 #if defined(__clang__)
@@ -304,6 +305,7 @@ void mpc_fill_avx2(mpc_kernels *k, bool vaes)
     FILL_GEMM(k, avx2);
     FILL_COMPARE(k);
     FILL_LOOKUP(k);
+    FILL_SPLINE(k);
     FILL_BITS(k);
 }
 #endif

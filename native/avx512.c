@@ -240,6 +240,7 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 
 #include "compare.inc"
 #include "lookup.inc"
+#include "spline.inc"
 #include "bits.inc"
 
 #ifndef MPC_EMULATE
@@ -260,6 +261,7 @@ void mpc_fill_avx512(mpc_kernels *k, bool vaes)
     FILL_GEMM(k, avx512);
     FILL_COMPARE(k);
     FILL_LOOKUP(k);
+    FILL_SPLINE(k);
     FILL_BITS(k);
 }
 #endif

@@ -144,6 +144,21 @@ typedef struct mpc_kernels {
     void (*lookup_deal_u64)(uint64_t *e, uint64_t *s, const uint64_t *r, size_t n, int k, const uint8_t *rk, uint64_t name,
                             uint64_t at);
 
+    /* ---- spline gate (spline.inc), degree 1..3; w = (degree + 1)(degree + 4) / 2 rows of n words, see there ---- */
+    /* My share of sum_j T_j (low - r)^j: low and the rows opened_j = s T_j + rho_j are public; words: my shares of the w rows
+     * s r^m, then rho_j s r^m; NULL: row k is the stream name + k */
+    void (*spline_u64)(uint64_t *y, const uint64_t *low, const uint64_t *opened, const uint64_t *words, size_t n, int degree,
+                       const uint8_t *rk, uint64_t name, uint64_t at);
+    /* Dealer: those rows less P0's streams. rks: P0's key, P1's key; rho_j = the sum of both streams name_column + j */
+    void (*spline_deal_u64)(uint64_t *words, const uint64_t *r, const uint64_t *sign, size_t n, int degree,
+                            const uint8_t *rks, uint64_t name, uint64_t name_column, uint64_t at);
+    /* Share of t (1 - bit), where t was truncated by f bits from the opened c, and b = bit ^ beta is open, packed:
+     *     y = b ? p : t - p,  p = ((c >> f) - 2^(62-f)) B - H + (c's top bit == 0 ? T << (64 - f) : 0)
+     * words: rows B, H, T, shares of beta, beta (r >> f), beta (r >> 63); NULL: expand from rk */
+    void (*settled_u64)(uint64_t *y, const uint64_t *t, const uint64_t *c, const uint64_t *b, size_t n, int f,
+                        const uint64_t *words, const uint8_t *rk, uint64_t name_b, uint64_t name_h, uint64_t name_t,
+                        uint64_t at);
+
     /* ---- packed bits (bits.inc); `at` counts words and is a multiple of 8 ---- */
     /* Beaver AND on n words: z = c ^ d b ^ e a ^ first * d e, where d = x ^ a and e = y ^ b are opened (mine ^ peer; peer may
      * be NULL), a and b own masks, c the correction, or the stream where it is NULL */

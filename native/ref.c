@@ -184,6 +184,7 @@ static void prg_u64_ref(uint64_t *out, size_t n, const uint8_t *rk, uint64_t nam
 
 #include "compare.inc"
 #include "lookup.inc"
+#include "spline.inc"
 #include "bits.inc"
 
 void mpc_fill_ref(mpc_kernels *k)
@@ -194,5 +195,6 @@ void mpc_fill_ref(mpc_kernels *k)
     FILL_GEMM(k, ref);
     FILL_COMPARE(k);
     FILL_LOOKUP(k);
+    FILL_SPLINE(k);
     FILL_BITS(k);
 }

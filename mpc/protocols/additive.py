@@ -346,36 +346,31 @@ class Additive(Protocol):
 
         def deal(beta: Array) -> list[Array]:
             r = mask()
-            return [*self.exact.trunc_deal(r, bits, hi, top), *self._weigh(tape, r, bits, beta)]
+            return [*self.exact.trunc_deal(r, bits, hi, top), self._weigh(tape, r, bits, beta)]
 
-        specs = [(d.str, z.shape) for d in (WORD, small, WORD, WORD, WORD)]
+        specs = [(WORD.str, z.shape), (small.str, z.shape), (WORD.str, (3, *z.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, deal, [z])
         dealt = got.dealt
         t = self.ring.trunc(z, got.words[0], bits, self.first, dealt[:2] if dealt else None, hi, top)
         c = self.ring.add(z, got.words[0])
-        return self._unless_settled(tape, t, c, bits, bit, dealt[2:] if dealt else None)
+        return self._unless_settled(tape, t, c, bits, bit, dealt[2] if dealt else None)
 
-    def _weigh(self, tape: Tape, r: Array, bits: int, beta: Array) -> list[Array]:
-        """Dealer: corrections of beta, beta (r >> bits) and beta (r's top bit)."""
+    def _weights(self, tape: Tape) -> list[Stream]:
+        return [self.own(tape, field) for field in (Field.BIT, Field.BIT_HI, Field.BIT_TOP)]
+
+    def _weigh(self, tape: Tape, r: Array, bits: int, beta: Array) -> Array:
+        """Dealer: corrections of beta, beta (r >> bits) and beta (r's top bit), one row each."""
         bit = self.exact.spread(Packed(beta, r.shape))
-        words = [bit, *(self.exact.local(lambda v, w, s=s: (v >> np.uint64(s)) * w, r, bit) for s in (bits, 63))]
-        return [
-            self.exact.blind(w, -1, self.own(tape, field))
-            for w, field in zip(words, (Field.BIT, Field.BIT_HI, Field.BIT_TOP), strict=True)
-        ]
+        out = self.exact.empty((3, *r.shape))
+        for row, (shift, stream) in enumerate(zip((None, bits, 63), self._weights(tape), strict=True)):
+            word = bit if shift is None else self.exact.local(lambda v, w, s=shift: (v >> np.uint64(s)) * w, r, bit)
+            self.exact.blind(word, -1, stream, out=out[row])
+        return out
 
-    def _unless_settled(self, tape: Tape, t: Array, c: Array, bits: int, bit: Array, dealt: Sequence[Array] | None) -> Share:
+    def _unless_settled(self, tape: Tape, t: Array, c: Array, bits: int, bit: Array, dealt: Array | None) -> Share:
         """t (1 - b) for t truncated from the opened c, b opened as b ^ beta:
         t beta = C beta - (r >> f) beta + (1 - c's top bit) 2^(64-f) (r's top bit) beta, C = (c >> f) - 2^(62-f)."""
-        if dealt is None:
-            dealt = [self.ring.prg(t.shape, self.own(tape, f)) for f in (Field.BIT, Field.BIT_HI, Field.BIT_TOP)]
-
-        def choose(v: Array, t: Array, c: Array, w: Array, w_hi: Array, w_top: Array) -> Array:
-            wrap = (w_top << np.uint64(64 - bits)) & ((c >> np.uint64(63)) - np.uint64(1))
-            product = ((c >> np.uint64(bits)) - np.uint64(1 << TOP_SHIFT - bits)) * w - w_hi + wrap
-            return np.asarray(np.where(v, product, t - product))
-
-        return Share((self.ring.local(choose, self.ring.spread(Packed(bit, t.shape)), t, c, *dealt),))
+        return Share((self.ring.settled(t, c, bit, bits, dealt, *self._weights(tape)),))
 
     # ---- comparison ----
     def _less(
@@ -523,9 +518,9 @@ class Additive(Protocol):
 
         product = self.ring.sub(settled.c, self.ring.filled((), 1 << TOP_SHIFT))
         (b,) = yield from self._less(tape, [product], known, 63, sign_bit=63)
-        specs = [(WORD.str, x.shape)] * 3
-        bit, got = yield from self.open_bit(tape, b, specs, lambda beta: self._weigh(tape, known(), bits, beta))
-        return self._unless_settled(tape, x.parts[0], settled.c, bits, bit, got.dealt)
+        specs = [(WORD.str, (3, *x.shape))]
+        bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), bits, beta)])
+        return self._unless_settled(tape, x.parts[0], settled.c, bits, bit, got.dealt[0] if got.dealt else None)
 
     def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int]) -> Steps[Share]:
         """Shares of [x >= v] for every v, along a new first axis: x is opened once, its one-hots are dealt once."""

@@ -24,9 +24,8 @@ class Field(IntEnum):
     CHAIN = 34  # dealt top bit of a truncation's mask * mask of the other operand
     # spline gate
     LOOKUP = 36  # one-hot vector
-    POWER = 37  # + m: sign * (r mod 2^t)^m
-    COLUMN = 41  # + j: masks the opening of coefficient j
-    TERM = 45  # + number of (j, m): column j's mask * sign * (r mod 2^t)^m
+    SPLINE = 37  # + row: dealt sign * (r mod 2^t)^m, then column j's mask times those
+    COLUMN = 51  # + j: masks the opening of coefficient j
     BIT_HI = 56  # dealt beta * (r >> f)
     BIT_TOP = 57  # dealt beta * top bit of r
     TREE = 64  # + 3k, 3k + 1, 3k + 2, k < 52: factor masks of comparison k's tree, dealt products of both its levels

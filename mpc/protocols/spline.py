@@ -14,14 +14,13 @@ which is why the gate needs exactly two evaluators. Derivation and proof: docs/p
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..ring.bilinear import MUL
 from ..ring.prg import Stream
-from ..ring.ring import WORD, Array
+from ..ring.ring import WORD, Array, spline_words
 from .base import Share, Steps, Tape, together
 from .fields import Field
 
@@ -31,70 +30,30 @@ if TYPE_CHECKING:
 
 def polynomial(p: Additive, tape: Tape, x: Share, s_open: Array, k: int, t: int, tables: Array) -> Steps[Array]:
     """My share of the piecewise polynomial at scale fc + degree * fx: 1 round after x is open, 8 (degree + 1) bytes online."""
-    ring, degree, n = p.ring, len(tables) - 1, s_open.size
-    pairs = [(j, m) for j in range(degree + 1) for m in range(j + 1)]
-    low = np.array((1 << t) - 1, WORD)
-    powers = [p.own(tape, Field.POWER + m) for m in range(degree + 1)]
-    products = [p.own(tape, Field.TERM + i) for i in range(len(pairs))]
-    words = max(1, (1 << k) // 64)
+    ring, exact, degree, n = p.ring, p.exact, len(tables) - 1, s_open.size
+    low, blocks = np.array((1 << t) - 1, WORD), max(1, (1 << k) // 64)
+    weights = p.own(tape, Field.SPLINE)
 
     def deal() -> list[Array]:
-        exact = p.exact
         r = exact.solid(p.mask_total(x).reshape(-1))
-        onehot, sign = exact.lookup_deal(
-            exact.local(lambda v: v >> np.uint64(t), r), k, Stream(p.all_keys[:1], tape.name.field(Field.LOOKUP), tape.at)
-        )
+        first = Stream(p.all_keys[:1], tape.name.field(Field.LOOKUP), tape.at)
+        onehot, sign = exact.lookup_deal(exact.local(lambda v: v >> np.uint64(t), r), k, first)
         r_low = exact.local(lambda v: v & low, r)
-        weights = [sign]
-        for _ in range(degree):
-            weights.append(exact.local(np.multiply, weights[-1], r_low))
-        zero = exact.filled((n,), 0)
-        rho = [exact.blind(zero, 1, p.every(tape, Field.COLUMN + j)) for j in range(degree + 1)]
-        out = [onehot, *(exact.blind(w, -1, s) for w, s in zip(weights, powers, strict=True))]
-        for (j, m), stream in zip(pairs, products, strict=True):
-            out.append(exact.blind(exact.local(np.multiply, rho[j], weights[m]), -1, stream))
-        return out
+        return [onehot, exact.spline_deal(r_low, sign, degree, weights, p.every(tape, Field.COLUMN))]
 
-    specs = [(WORD.str, (n * words,)), *[(WORD.str, (n,))] * (len(powers) + len(products))]
+    specs = [(WORD.str, (n * blocks,)), (WORD.str, (spline_words(degree), n))]
     dealt = (yield from p.exchange(dealt=specs, deal=deal)).dealt
-    if dealt is None:
-        at = tape.at * words
-        dealt = [ring.prg((n * words,), Stream(p.key, tape.name.field(Field.LOOKUP), at))]
-        dealt += [ring.prg((n,), s) for s in (*powers, *products)]
+    if dealt is not None:
+        onehot, words = dealt[0], dealt[1]
+    else:
+        onehot, words = ring.prg((n * blocks,), Stream(p.key, tape.name.field(Field.LOOKUP), tape.at * blocks)), None
     index = ring.local(lambda v: v >> np.uint64(t), s_open)
-    columns = ring.lookup(tables, k, dealt[0], index, 1 if p.first else -1)
-    mine = [ring.blind(columns[j], 1, p.own(tape, Field.COLUMN + j)) for j in range(degree + 1)]
-    got = yield from p.exchange(mine)
-    opened = [ring.add(a, b) for a, b in zip(mine, got.words, strict=True)]
-    s_low = ring.local(lambda v: v & low, s_open)
-    return _combine(p, s_low, opened, dealt[1 : degree + 2], dict(zip(pairs, dealt[degree + 2 :], strict=True)))
-
-
-def _combine(
-    p: Additive, s_low: Array, opened: list[Array], weights: list[Array], products: dict[tuple[int, int], Array]
-) -> Array:
-    """sum over m <= j of C(j, m) s_low^(j-m) (-1)^m (opened_j weights_m - products_jm) = sum_j T_j (s_low - r_low)^j."""
-    ring, degree = p.ring, len(opened) - 1
-
-    def horner(rows: list[Array], m: int) -> Array:
-        """sum over j >= m of C(j, m) s_low^(j-m) rows[j-m]."""
-        total = ring.local(lambda a: a * np.uint64(comb(degree, m)), rows[-1])
-        for j in range(degree - 1, m - 1, -1):
-            weight = np.uint64(comb(j, m))
-            total = ring.local(lambda a, s, b, c=weight: a * s + b * c, total, s_low, rows[j - m])
-        return total
-
-    result: Array | None = None
-    for m in range(degree + 1):
-        public = horner(opened[m:], m)
-        secret = horner([products[j, m] for j in range(m, degree + 1)], m)
-        term = ring.local(lambda a, w, b: a * w - b, public, weights[m], secret)
-        if result is None:
-            result = term
-        else:
-            result = (ring.sub if m % 2 else ring.add)(result, term)
-    assert result is not None
-    return result
+    mine = ring.lookup(tables, k, onehot, index, 1 if p.first else -1)
+    for j in range(degree + 1):
+        ring.blind(mine[j], 1, p.own(tape, Field.COLUMN + j), out=mine[j])
+    got = yield from p.exchange([mine])
+    opened = ring.add(mine, got.words[0])
+    return ring.spline(ring.local(lambda v: v & low, s_open), opened, words, degree, weights)
 
 
 def spline_gate(

@@ -103,10 +103,10 @@ class Ring:
         self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
         return out
 
-    def blind(self, x: Array, sign: int, stream: Stream) -> Array:
-        """x + sign * (sum over the stream's keys of their words)."""
+    def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
+        """x + sign * (sum over the stream's keys of their words); `out` may be x."""
         x = self.solid(x)
-        out = self.empty(x.shape)
+        out = self.empty(x.shape) if out is None else out
         self.call("prg_add_u64", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
@@ -303,7 +303,7 @@ class Ring:
         self.call("bit_plane", out, self.solid(x), x.size, bit)
         return out
 
-    # ---- lookup ----
+    # ---- lookup and spline ----
     def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
         """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices."""
         out = self.empty((len(tables), index.size))
@@ -316,6 +316,31 @@ class Ring:
         e, s = self.empty((n * max(1, (1 << k) // 64),)), self.empty((n,))
         self.call("lookup_deal_u64", e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
         return e, s
+
+    def spline(self, low: Array, opened: Array, words: Array | None, degree: int, stream: Stream) -> Array:
+        """My share of the polynomial at low - r, from the opened columns (degree + 1, n)."""
+        y = self.empty(low.shape)
+        self.call("spline_u64", y, low, opened, words, y.size, degree, stream.keys, stream.name, stream.at)
+        return y
+
+    def spline_deal(self, r_low: Array, sign: Array, degree: int, weights: Stream, columns: Stream) -> Array:
+        """Corrections of the words of `spline`; `columns` are the streams that mask the opened columns."""
+        out = self.empty((spline_words(degree), r_low.size))
+        ends = columns.keys, weights.name, columns.name, weights.at
+        self.call("spline_deal_u64", out, r_low, sign, r_low.size, degree, *ends)
+        return out
+
+    def settled(self, t: Array, c: Array, bit: Array, f: int, words: Array | None, b: Stream, hi: Stream, top: Stream) -> Array:
+        """Shares of t (1 - b) for t truncated by f bits from the opened c, `bit` = b ^ beta opened."""
+        t, c = self.solid(t), self.solid(c)
+        y = self.empty(t.shape)
+        self.call("settled_u64", y, t, c, bit, y.size, f, words, b.keys, b.name, hi.name, top.name, b.at)
+        return y
+
+
+def spline_words(degree: int) -> int:
+    """Rows of dealt words of a polynomial: s r^m for m = 0 .. degree, and one for every m <= j."""
+    return (degree + 1) * (degree + 4) // 2
 
 
 class Shapes(Ring):
