@@ -61,7 +61,7 @@ static void show(const char *name, size_t n, void *p, size_t bytes)
     uint64_t sum = 0xcbf29ce484222325;
     VALGRIND_MAKE_MEM_DEFINED(p, bytes);
     for (size_t i = 0; i < bytes; i++) sum = (sum ^ ((uint8_t *)p)[i]) * 0x100000001b3;
-    printf("%-16s %5zu %016llx\n", name, n, (unsigned long long)sum);
+    printf("%-18s %5zu %016llx\n", name, n, (unsigned long long)sum);
     free(p);
 }
 
@@ -184,6 +184,9 @@ static void compare(size_t n, int bits, int shift, int equal)
         for (int i = 0; i < 2; i++) free(local[i]), free(open[i]), local[i] = kept[i], open[i] = next[i];
     }
     for (int i = 0; i < 2; i++) show("compare", n, local[i], 8 * words);
+    for (int i = 1; i < 3; i++) local[i - 1] = room(dealt[i]);
+    k->compare_deal(NULL, local[0], local[1], r, n, bits, shift, equal, rks, 2, A, B, C, D, 512);
+    for (int i = 1; i < 3; i++) show("compare_deal again", n, local[i - 1], dealt[i]);
     for (int i = 0; i < 3; i++) show("compare_deal", n, block[i], dealt[i]);
     uint64_t *plane = room(8 * words);
     k->bit_plane(plane, x, n, 63), show("bit_plane", n, plane, 8 * words);
@@ -200,6 +203,22 @@ static void lookup(size_t n, int width)
     k->lookup_u64(out, table, COLUMNS, width, e, v, n, -1);
     show("lookup_deal_u64", n, e, 8 * n * row), show("lookup_deal s", n, s, 8 * n), show("lookup_u64", n, out, 8 * COLUMNS * n);
     free(table), free(v), free(r), free(rk);
+}
+
+static void spline(size_t n, int degree)
+{
+    const size_t rows = (size_t)((degree + 1) * (degree + 4) / 2), columns = (size_t)degree + 1;
+    uint8_t *rks = expanded(2);
+    uint64_t *r = secret(8 * n), *sign = secret(8 * n), *low = secret(8 * n), *opened = secret(8 * n * columns);
+    uint64_t *dealt = room(8 * n * rows), *y = room(8 * n);
+    k->spline_deal_u64(dealt, r, sign, n, degree, rks, A, A + 64, 512);
+    k->spline_u64(y, low, opened, NULL, n, degree, rks, A, 512), show("spline_u64", n, y, 8 * n);
+    y = room(8 * n), k->spline_u64(y, low, opened, dealt, n, degree, rks, A, 512), show("spline_u64 dealt", n, y, 8 * n);
+    show("spline_deal_u64", n, dealt, 8 * n * rows);
+    uint64_t *words = secret(8 * n * 3);
+    y = room(8 * n), k->settled_u64(y, r, low, sign, n, 16, NULL, rks, A, B, C, 512), show("settled_u64", n, y, 8 * n);
+    y = room(8 * n), k->settled_u64(y, r, low, sign, n, 16, words, rks, A, B, C, 512), show("settled_u64", n, y, 8 * n);
+    free(words), free(r), free(sign), free(low), free(opened), free(rks);
 }
 
 static void bits(size_t n)
@@ -244,6 +263,7 @@ int main(int argc, char **argv)
         bits(lengths[i]);
         compare(lengths[i], 63, 0, 0), compare(lengths[i], 21, 5, 1), compare(lengths[i], 7, 16, 0);
         for (int width = 1; width <= 8; width += 2) lookup(lengths[i], width);
+        for (int degree = 1; degree <= 3; degree++) spline(lengths[i], degree);
     }
     products();
     return 0;
