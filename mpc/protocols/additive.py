@@ -538,19 +538,12 @@ class Additive(Protocol):
         fields = (Field.AND_X, Field.AND_Y)
         parts = [x.parts[0].words, y.parts[0].words]
         mine = [self.ring.blind_bits(p, self.own(bits, f)) for p, f in zip(parts, fields, strict=True)]
-        product = self.own(bits, Field.AND_XY)
+        a, b, product = (self.own(bits, f) for f in (*fields, Field.AND_XY))
 
         def deal() -> list[Array]:
-            zero = self.exact.filled(parts[0].shape, 0)
-            a, b = (self.exact.blind_bits(zero, self.every(bits, f)) for f in fields)
-            return [self.exact.blind_bits(self.exact.local(np.bitwise_and, a, b), product)]
+            every = self.every(bits, Field.AND_X)
+            return [self.exact.and_deal_bits(parts[0].shape, every, b.name, product.name)]
 
         got = yield from self.exchange(bits=mine, dealt=[(WORD.str, parts[0].shape)], deal=deal)
-        d, e = (self.ring.xor([m, o]) for m, o in zip(mine, got.bits, strict=True))
-        zero = self._zeros(parts[0])
-        a, b = (self.ring.blind_bits(zero, self.own(bits, f)) for f in fields)
-        c = got.dealt[0] if got.dealt else self.ring.blind_bits(zero, product)
-        both = self.ring.local(np.bitwise_and, d, e)
-        # xy = (d ^ a)(e ^ b) = c ^ d b ^ e a ^ [first] d e
-        terms = [c, self.ring.local(np.bitwise_and, d, b), self.ring.local(np.bitwise_and, e, a)]
-        return Share((Packed(self.ring.xor([*terms, both] if self.first else terms), x.shape),))
+        dealt = got.dealt[0] if got.dealt else None
+        return Share((Packed(self.ring.and_bits(mine, got.bits, self.first, dealt, a, b.name, product.name), x.shape),))

@@ -117,6 +117,20 @@ class Ring:
         self.call("prg_xor_u64", out, x, x.size, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
+    def and_bits(
+        self, mine: Sequence[Array], others: Sequence[Array], first: bool, c: Array | None, a: Stream, b: int, ab: int
+    ) -> Array:
+        """Beaver on packed words: d = x ^ a and e = y ^ b are mine ^ others; c = the stream `ab` where it is None."""
+        z, (d, e), (d_peer, e_peer) = self.empty(mine[0].shape), mine, others
+        self.call("and_bits", z, d, d_peer, e, e_peer, z.size, int(first), c, a.keys, a.name, b, ab, a.at)
+        return z
+
+    def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> Array:
+        """Correction: the product of the masks that all of a's keys make. Dealer."""
+        c = self.empty(shape)
+        self.call("and_deal_bits", c, c.size, a.keys, len(a.keys), a.name, b, ab, a.at)
+        return c
+
     def mask(self, x: Array, stream: Stream) -> tuple[Array, Array]:
         """(x + r, r) for the stream's words r."""
         x = self.solid(x)
