@@ -244,8 +244,7 @@ def approximate(
 EXP_LOW, EXP_HIGH = -12, 16
 
 
-@gate("exp")
-def _exp_gate(x: Array) -> Array:
+def _exp_by_thresholds(x: Array) -> Array:
     f = x.dtype.fraction
     x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
     steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1))
@@ -255,10 +254,18 @@ def _exp_gate(x: Array) -> Array:
     return astype(bind("mul", integer, part, bits=20, rounding=scope_of(x).settings.rounding), x.dtype)
 
 
+@gate("exp", lambda x: {"fraction": x.dtype.fraction, "low": EXP_LOW, "high": EXP_HIGH + 1})
+def _exp_gate(x: Array) -> Array:
+    return _exp_by_thresholds(x)
+
+
 @implements("exp")
 def exp(x: Array) -> Array:
     """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 and is 0 (to 2^-16) below -12."""
-    return _exp_gate(_real(x))
+    x = _real(x)
+    # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
+    dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
+    return _exp_gate(x) if dithered else _exp_by_thresholds(x)
 
 
 def _normalise(x: Array) -> tuple[Array, Array, int]:

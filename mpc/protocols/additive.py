@@ -19,6 +19,7 @@ from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, blank, compare_counts, words_for
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
+from .exponential import exponential_gate
 from .fields import Field
 from .spline import spline_gate
 
@@ -76,7 +77,7 @@ class Additive(Protocol):
         self.key = self.all_keys[: self.last] if self.deals else self.all_keys
         self.pair_keys = {p: keys(p, "pair") for p in self.peers}
         if self.evaluators != 2:
-            self.spline = None  # type: ignore[method-assign, assignment]
+            self.spline = self.exp = None  # type: ignore[method-assign, assignment]
         self.exact = ring  # what the dealer knows in full, it computes for real; its shares are blanks
         if self.deals:
             self.ring = Shapes()
@@ -531,6 +532,10 @@ class Additive(Protocol):
     def spline(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `spline.py`; two evaluators only."""
         return (yield from spline_gate(self, tape, x, **params))
+
+    def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        """See `exponential.py`; two evaluators only."""
+        return (yield from exponential_gate(self, tape, x, **params))
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""

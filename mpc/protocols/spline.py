@@ -82,19 +82,39 @@ def spline_gate(
     gate = polynomial(p, tape, x, s_open, k, t, columns)
     if not bounds:
         y = yield from gate
-        z, mask = _hidden(p, tape, y, shift)
+        z, mask = hidden(p, tape, y, shift)
         result = yield from p.settle(tape, z, True, mask, shift, "dither")
         return p.reshape(result, shape)
-    y, (below, under) = yield from together(gate, p.signs(tape, x, bounds))
-    above = ring.local(np.invert, under) if p.first else under
-    z, mask = _hidden(p, tape, y, shift)
-    steps = [p.settle_unless(tape, z, mask, shift, ring.xor([below, above]))]
+    y, outside = yield from together(gate, beyond(p, tape, x, bounds))
+    z, mask = hidden(p, tape, y, shift)
+    return (yield from saturated(p, tape, x, z, mask, shift, outside, tails))
+
+
+def beyond(p: Additive, tape: Tape, x: Share, bounds: list[int]) -> Steps[tuple[Array, Array]]:
+    """Packed shares of ([x < bounds[0]], [x >= bounds[1]]), from the one opening of x."""
+    below, under = yield from p.signs(tape, x, bounds)
+    return below, p.ring.local(np.invert, under) if p.first else under
+
+
+def saturated(
+    p: Additive,
+    tape: Tape,
+    x: Share,
+    z: Array,
+    mask: Callable[[], Array],
+    shift: int,
+    outside: tuple[Array, Array],
+    tails: list[list[int]],
+) -> Steps[Share]:
+    """z, ready to be opened under the dealer's mask, truncated by `shift` bits; constant + slope * x where x is outside."""
+    ring = p.ring
+    steps = [p.settle_unless(tape, z, mask, shift, ring.xor(list(outside)))]
     weights = []
     flat = p.reshape(x, (x.size,))
-    for side, (bit, (constant, slope)) in enumerate(zip((below, above), tails, strict=True)):
+    for side, (bit, (constant, slope)) in enumerate(zip(outside, tails, strict=True)):
         field = Field.TAIL + 5 * side
         if constant:
-            steps.append(p.bit_to_word(tape, bit, y.shape, field, field + 1))
+            steps.append(p.bit_to_word(tape, bit, z.shape, field, field + 1))
             weights.append(constant)
         if slope:
             otherwise = ring.local(np.invert, bit) if p.first else bit
@@ -103,10 +123,10 @@ def spline_gate(
     total, *parts = yield from together(*steps)
     for part, weight in zip(parts, weights, strict=True):
         total = p.add(total, p.scale(MUL, part, np.array(weight % (1 << 64), WORD), False))
-    return p.reshape(total, shape)
+    return p.reshape(total, x.shape)
 
 
-def _hidden(p: Additive, tape: Tape, y: Array, shift: int) -> tuple[Array, Callable[[], Array]]:
+def hidden(p: Additive, tape: Tape, y: Array, shift: int) -> tuple[Array, Callable[[], Array]]:
     """(y + rho + offset, the dealer's rho): ready to be opened for truncation."""
     z = p.ring.blind(y, 1, p.own(tape, Field.RHO))
     if p.first:

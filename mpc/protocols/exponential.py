@@ -1,0 +1,86 @@
+"""e^x for two evaluators: the integer part by a one-hot lookup, the rest by one word that the dealer computes.
+
+With s = x - low and s_open = s + r public, the integer i = (s_open >> f) - (r >> f) mod 32 and the difference d of the low f
+bits satisfy s = i 2^f + d, so e^x = e^(low + i) * e^(s_open mod 2^f) * e^(-(r mod 2^f)): the first factor is a table, the
+second is public, the third is known to the dealer. The table is looked up as in `spline.py`; its opened entry is multiplied by
+the dealt word in the same step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ring.prg import Stream
+from ..ring.ring import WORD, Array
+from .base import Share, Steps, Tape, together
+from .fields import Field
+from .spline import beyond, hidden, saturated
+
+if TYPE_CHECKING:
+    from .additive import Additive
+
+K = 5  # 32 integers
+PUBLIC_BITS = 16  # of the public factor
+WORD_BITS = 36  # scale of the product of table entry and dealt word: e^17 2^36 is below 2^61
+
+
+def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: int, high: int) -> Steps[Share]:
+    """Shares of e^x at x's scale, 4 rounds from an unopened x; 0 below `low`, e^high from `high` on (high - low < 31)."""
+    ring, f = p.ring, fraction
+    (opened,) = yield from p.masked(x)
+    s_open = ring.solid(ring.sub(opened.value, np.array((low << f) % (1 << 64), WORD)).reshape(-1))
+    table_bits = f + 2
+    y, outside = yield from together(
+        _integer_part(p, tape, x, s_open, f, low, table_bits), beyond(p, tape, x, [low << f, high << f])
+    )
+    z, mask = hidden(p, tape, y, WORD_BITS - table_bits)
+    t = yield from p.settle(tape, z, True, mask, WORD_BITS - table_bits, "dither")
+    factor = ring.local(lambda v: _encoded(np.exp(_low_bits(v, f)), PUBLIC_BITS), s_open)
+    # the second truncation has random words of its own: the addresses of the body that this gate replaces are free
+    second = Tape(tape.name._replace(node=tape.name.node + 1), tape.at)
+    shift = table_bits + PUBLIC_BITS - f
+    z, mask = hidden(p, second, ring.local(np.multiply, t.parts[0], factor), shift)
+    tails = [[0, 0], [round(float(np.exp(high)) * 2**f), 0]]
+    return (yield from saturated(p, second, x, z, mask, shift, outside, tails))
+
+
+def _low_bits(v: Array, f: int) -> np.ndarray:
+    """v mod 2^f as a fraction in [0, 1)."""
+    return np.ldexp((v & np.uint64((1 << f) - 1)).astype(np.float64), -f)
+
+
+def _encoded(v: np.ndarray, bits: int) -> Array:
+    return np.asarray(np.rint(np.ldexp(v, bits)).astype(np.int64)).view(WORD)
+
+
+def _integer_part(p: Additive, tape: Tape, x: Share, s_open: Array, f: int, low: int, table_bits: int) -> Steps[Array]:
+    """My share of e^(low + i) e^(-(r mod 2^f)) at scale 2^WORD_BITS: 1 round, 8 bytes online, 20 bytes dealt."""
+    ring, exact, n = p.ring, p.exact, s_open.size
+    rows = [p.own(tape, Field.SPLINE + k) for k in range(2)]
+    column, lookup = Field.COLUMN, tape.name.field(Field.LOOKUP)
+
+    def deal() -> list[Array]:
+        r = exact.solid(p.mask_total(x).reshape(-1))
+        digit = exact.local(lambda v: v >> np.uint64(f), r)
+        onehot, sign = exact.lookup_deal(digit, K, Stream(p.all_keys[:1], lookup, tape.at))
+        word = exact.local(lambda s, v: s * _encoded(np.exp(-_low_bits(v, f)), WORD_BITS - table_bits), sign, r)
+        rho = exact.blind(exact.filled((n,), 0), 1, p.every(tape, column))
+        out = exact.empty((2, n))
+        exact.blind(word, -1, rows[0], out=out[0])
+        exact.blind(exact.local(np.multiply, rho, word), -1, rows[1], out=out[1])
+        return [onehot, out]
+
+    dealt = (yield from p.exchange(dealt=[(WORD.str, (n,)), (WORD.str, (2, n))], deal=deal)).dealt
+    if dealt is not None:
+        onehot, weight, product = dealt[0], dealt[1][0], dealt[1][1]
+    else:
+        onehot = ring.prg((n,), Stream(p.key, lookup, tape.at))
+        weight, product = (ring.prg((n,), row) for row in rows)
+    table = _encoded(np.exp(low + np.arange(1 << K) * 1.0), table_bits).reshape(1, -1)
+    index = ring.local(lambda v: v >> np.uint64(f), s_open)
+    mine = ring.blind(ring.lookup(table, K, onehot, index, 1 if p.first else -1)[0], 1, p.own(tape, column))
+    got = yield from p.exchange([mine])
+    opened = ring.add(mine, got.words[0])
+    return ring.local(lambda v, w, q: v * w - q, opened, weight, product)
