@@ -45,7 +45,7 @@ ROWS = [
     Row("reciprocal", mpc.reciprocal, np.reciprocal, 2.0**-9, 2.0**14, True, "below 2^-16 or above 2^15: wrong; 1/0 is large"),
     Row("rsqrt", mpc.rsqrt, lambda v: v**-0.5, 2.0**-9, 2.0**14, True, "x <= 0 or above 2^15: wrong"),
     Row("log", mpc.log, np.log, 2.0**-4, 2.0**14, True, "x below 2^-16: log 2^-16; above 2^15: wrong"),
-    Row("sqrt", mpc.sqrt, np.sqrt, 2.0**-9, 2.0**14, True, "0 for x <= 0; above 2^15: wrong"),
+    Row("sqrt", mpc.sqrt, np.sqrt, 2.0**-9, 2.0**14, True, "0 for -2^14 < x <= 0; above 2^15: wrong"),
 ]  # fmt: skip
 
 

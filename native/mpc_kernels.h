@@ -73,6 +73,9 @@ typedef struct mpc_kernels {
      * r * beta (xhat = x + r opened); B and R both NULL: expand from rk */
     void (*select_u64)(uint64_t *y, const uint64_t *x, const uint64_t *xhat, const uint64_t *b, size_t n, const uint64_t *B,
                        const uint64_t *R, const uint8_t *rk, uint64_t name_b, uint64_t name_r, uint64_t at);
+    /* y = first * bit + (1 - 2 bit) w: share of bit ^ beta, w my share of beta, or the stream where NULL; bit packed */
+    void (*bit_words_u64)(uint64_t *y, const uint64_t *bit, size_t n, int first, const uint64_t *w, const uint8_t *rk,
+                          uint64_t name, uint64_t at);
     /* Dealer: B = beta - streams, R = r * beta - streams, beta packed bits */
     void (*select_deal_u64)(uint64_t *B, uint64_t *R, const uint64_t *r, const uint64_t *beta, size_t n, const uint8_t *rks,
                             size_t count, uint64_t name_b, uint64_t name_r, uint64_t at);

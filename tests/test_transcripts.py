@@ -213,7 +213,7 @@ MASKS = {
 # expand a party's shares of dealt words, or serve the dealer
 EXPAND = {
     *("trunc_u64", "select_u64", "compare_level", "trunc_deal_u64", "select_deal_u64", "compare_deal", "lookup_deal_u64"),
-    *("spline_u64", "spline_deal_u64", "settled_u64", "and_bits", "and_deal_bits"),
+    *("spline_u64", "spline_deal_u64", "settled_u64", "bit_words_u64", "and_bits", "and_deal_bits"),
 }
 
 

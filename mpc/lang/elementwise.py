@@ -83,17 +83,20 @@ def sign(x: Array) -> Array:
     return astype(subtract(positive, neg), x.dtype)
 
 
-@gate("thresholds", lambda x, values: {"values": list(values)})
-def _thresholds(x: Array, values: tuple[int, ...]) -> Array:
+@gate("thresholds", lambda x, values, bits: {"values": list(values), "bits": bits})
+def _thresholds(x: Array, values: tuple[int, ...], bits: int) -> Array:
     integer = retype(x, INT64)
     return core.concatenate([expand_dims(greater_equal(integer, v), 0) for v in values], 0)
 
 
-def thresholds(x: Array, values: Any) -> Array:
-    """[x >= v] as int64 for K public values, along a new first axis. x is opened once for all of them."""
+def thresholds(x: Array, values: Any, bits: int = 63) -> Array:
+    """[x >= v] as int64 for K public values, along a new first axis. x is opened once for all of them.
+
+    bits: integers x - v are known to be in [-2^bits, 2^bits); fewer bits are cheaper.
+    """
     words = core._words(np.asarray(values), x.dtype.fraction).view(np.int64)
-    batches = [tuple(map(int, words[i : i + 60])) for i in range(0, len(words), 60)]
-    return astype(core.concatenate([_thresholds(x, batch) for batch in batches], 0), INT64)
+    batches = [tuple(map(int, words[i : i + 52])) for i in range(0, len(words), 52)]
+    return astype(core.concatenate([_thresholds(x, batch, bits) for batch in batches], 0), INT64)
 
 
 def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
@@ -247,7 +250,7 @@ EXP_LOW, EXP_HIGH = -12, 16
 def _exp_by_thresholds(x: Array) -> Array:
     f = x.dtype.fraction
     x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
-    steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1))
+    steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1), bits=f + 5)
     fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, 0))  # in [0, 1)
     (integer,) = _rows(np.exp(np.arange(EXP_LOW, EXP_HIGH + 1.0))[:, None], steps, f)  # e^17 2^f 2^20 < 2^61
     part = smooth(astype(fraction, fixed64(20)), EXP)
@@ -271,7 +274,7 @@ def exp(x: Array) -> Array:
 def _normalise(x: Array) -> tuple[Array, Array, int]:
     """(t, n, J) for integers 0 < X < 2^J (x = X / 2^f): t_j = [X >= 2^j] for j = 1 .. J-1, and n with X n in [2^(J-1), 2^J)."""
     bits = x.dtype.fraction + 15
-    t = thresholds(retype(x, INT64), 1 << np.arange(1, bits))
+    t = thresholds(retype(x, INT64), 1 << np.arange(1, bits), bits)
     weights = (1 << np.arange(bits - 2, -1, -1)).reshape(1, -1)
     scale = subtract(1 << (bits - 1), reshape(matmul(weights, reshape(t, (bits - 1, -1))), x.shape))
     return t, scale, bits
@@ -341,7 +344,7 @@ def _sqrt_gate(x: Array) -> Array:
 
 @implements("sqrt")
 def sqrt(x: Array) -> Array:
-    """Square root for 0 <= x < 2^15: error below 2^-15 + 2^-17 sqrt(x); 0 for negative x."""
+    """Square root for 0 <= x < 2^15: error below 2^-15 + 2^-17 sqrt(x); 0 for -2^14 < x < 0."""
     return _sqrt_gate(_real(x))
 
 

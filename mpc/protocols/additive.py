@@ -430,12 +430,12 @@ class Additive(Protocol):
             for b, x in zip(local, opened, strict=True)
         ]
 
-    def signs(self, tape: Tape, x: Share, values: Sequence[int]) -> Steps[list[Array]]:
-        """Packed shares of [x < v] for public v, exact on the whole ring (while x - v does not overflow), from the one
-        opening of x: bit 63 of x - v = x_open - v ^ r ^ borrow."""
+    def signs(self, tape: Tape, x: Share, values: Sequence[int], bits: int = 63) -> Steps[list[Array]]:
+        """Packed shares of [x < v] for public v with -2^bits <= x - v < 2^bits, from the one opening of x: bit `bits` of x - v
+        is that of x_open - v ^ r ^ borrow. With 63 bits exact on the whole ring."""
         (opened,) = yield from self.masked(x)
         below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]
-        return (yield from self._less(tape, below, lambda: self.mask_total(x), 63, sign_bit=63))
+        return (yield from self._less(tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
 
     def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
         (b,) = yield from self.signs(tape, x, [0])
@@ -477,10 +477,7 @@ class Additive(Protocol):
             return [self.exact.blind(self.exact.spread(Packed(beta, shape)), -1, stream)]
 
         opened, got = yield from self.open_bit(tape, b, [(WORD.str, shape)], deal, beta=beta)
-        mine = got.dealt[0] if got.dealt else self.ring.prg(shape, stream)
-        bit = self.ring.spread(Packed(opened, shape))
-        result = self.ring.local(lambda v, w: np.where(v, -w, w), bit, mine)
-        return Share((self.ring.add(result, bit) if self.first else result,))
+        return Share((self.ring.bit_words(shape, opened, self.first, got.dealt[0] if got.dealt else None, stream),))
 
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
         return (yield from self.bit_to_word(tape, b.parts[0].words, b.shape))
@@ -523,11 +520,11 @@ class Additive(Protocol):
         bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), bits, beta)])
         return self._unless_settled(tape, x.parts[0], settled.c, bits, bit, got.dealt[0] if got.dealt else None)
 
-    def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int]) -> Steps[Share]:
+    def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int], bits: int) -> Steps[Share]:
         """Shares of [x >= v] for every v, along a new first axis: x is opened once, its one-hots are dealt once."""
-        planes = yield from self.signs(tape, x, values)
-        bits = [Packed(b, x.shape).bytes().reshape(1, *x.shape) for b in planes]
-        return self.add_public(Share((Packed.of(self.ring.concatenate(bits, 0)),)), np.ones((), np.uint8))
+        planes = yield from self.signs(tape, x, values, bits)
+        rows = [Packed(b, x.shape).bytes().reshape(1, *x.shape) for b in planes]
+        return self.add_public(Share((Packed.of(self.ring.concatenate(rows, 0)),)), np.ones((), np.uint8))
 
     def spline(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `spline.py`; two evaluators only."""

@@ -243,6 +243,12 @@ class Ring:
         self.call("select_deal_u64", *out, r, beta, r.size, b.keys, len(b.keys), b.name, rb.name, b.at)
         return out
 
+    def bit_words(self, shape: tuple[int, ...], bit: Array, first: bool, words: Array | None, stream: Stream) -> Array:
+        """My share of bit ^ beta as words, from the opened packed bits and my share of beta (the stream's where None)."""
+        y = self.empty(shape)
+        self.call("bit_words_u64", y, bit, y.size, int(first), words, stream.keys, stream.name, stream.at)
+        return y
+
     def spread(self, bits: Packed) -> Array:
         """Packed bits as words 0 and 1."""
         return bits.bytes().astype(WORD)

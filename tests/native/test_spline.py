@@ -116,3 +116,17 @@ def test_a_truncated_value_times_a_bit(kernels, rng, f, n):
         kernels.settled_u64(ptr(out), *args)
         total += done(out, n)
     assert np.array_equal(total, t * (U(1) - bit))
+
+
+@pytest.mark.parametrize("n", [0, 1, 64, 67, 1100])
+def test_a_bit_as_words(kernels, rng, n):
+    rk, beta, bit = keys(rng, 1), rng.integers(0, 2, n).astype(U), rng.integers(0, 2, n).astype(U)
+    packed = np.zeros(-(-n // 64) * 8, np.uint8)
+    raw = np.packbits((bit ^ beta).astype(np.uint8), bitorder="little")
+    packed[: raw.size] = raw
+    total = np.zeros(n, U)
+    for first, words in ((1, None), (0, beta - stream(rk, NAME, n))):
+        out = room(n)
+        kernels.bit_words_u64(ptr(out), ptr(packed), n, first, ptr(words), ptr(rk, "uint8_t *"), NAME, 0)
+        total += done(out, n)
+    assert np.array_equal(total, bit)
