@@ -17,7 +17,7 @@ from ..ir.types import BOOL, INT64, DType, Type
 from ..protocols.base import Part, Protocol
 from ..ring.fixed import decode, encode, fits_int64
 from ..ring.packed import Packed
-from ..run.audit import Audit, audit
+from ..run.audit import Audit, Supply, audit
 from ..run.execute import Measured
 from ..run.rehearse import Report, rehearse
 from .array import Array, Scope, Settings, bind
@@ -90,6 +90,7 @@ class Session:
         self._arrays: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
         self._inputs: dict[int, tuple[int, Part]] = {}  # slot -> (owner, value), until it is shared
         self._stored: dict[Node, int] = {}
+        self._sources: dict[Node, dict[int, Supply]] = {}  # inputs behind what is stored, for the audit
         self._garbage: list[int] = []
         self._next = self._slots = 0
         self._closed = False
@@ -155,9 +156,17 @@ class Session:
         report.names = (*self.names, *(["dealer"] if self.protocol.has_dealer else []))
         return report
 
-    def audit_of(self, program: Program) -> Audit:
+    def audit_of(self, program: Program, earlier: Sequence[Supply] = ()) -> Audit:
         """Who supplies and who learns what in a program of this session."""
-        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding)
+        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding, earlier)
+
+    def _supplies(self, nodes: Sequence[Node]) -> dict[int, Supply]:
+        """slot -> input, for every input that these nodes depend on, in this run or an earlier one."""
+        found = needed(nodes)
+        supplies = {e.params["slot"]: Supply(e.params, e.outs[0].type, e.where) for e in found.eqns if e.op == "input"}
+        for leaf in found.leaves:
+            supplies.update(self._sources.get(leaf, {}))
+        return supplies
 
     def cost(self, *arrays: Array) -> Report:
         """What `reveal` of these arrays will cost: rounds, bytes on every link, time predicted for a LAN and a WAN.
@@ -169,7 +178,9 @@ class Session:
 
     def audit(self, *arrays: Array) -> Audit:
         """Who supplies what and who learns what if these arrays are revealed to everyone."""
-        return self.audit_of(self.equations(arrays))
+        behind = self._supplies([a.node for a in arrays])
+        here = {e.params["slot"] for e in needed([a.node for a in arrays]).eqns if e.op == "input"}
+        return self.audit_of(self.equations(arrays), [s for slot, s in behind.items() if slot not in here])
 
     # ---- results ----
     def _reveal_nodes(
@@ -237,8 +248,9 @@ class Session:
             raise
         for slot in slots:
             del self._inputs[slot]
-        for node, number in zip(keep, numbers, strict=True):
-            self._stored[node] = number
+        sources = [self._supplies([node]) for node in keep]
+        for node, number, behind in zip(keep, numbers, sources, strict=True):
+            self._stored[node], self._sources[node] = number, behind
         for eqn in found.eqns:
             for node in eqn.outs:
                 node.eqn = None  # its value is stored, or nobody can ask for it again
@@ -271,6 +283,7 @@ class Session:
                 stack.extend(node.eqn.ins if node.eqn is not None else ())
         for node in [n for n in self._stored if n not in alive]:
             self._garbage.append(self._stored.pop(node))
+            del self._sources[node]
 
     def remember(self, array: Array) -> None:
         """Keeps track of living arrays (weakly): their values outlive the run that computes them."""

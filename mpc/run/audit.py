@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..ir.program import Program
+from ..ir.program import Program, Where
+from ..ir.types import Type
 from ..protocols.base import Protocol
 
 
@@ -66,14 +67,36 @@ class Audit:
         return "\n".join(lines)
 
 
-def audit(program: Program, protocol: type[Protocol], name: str, parties: Sequence[str], rounding: str) -> Audit:
-    """The audit of a program under a protocol; `parties` are the names of parties 0, 1, ..."""
-    inputs, outputs = [], []
+class Supply(NamedTuple):
+    """An input, as its equation says it."""
+
+    params: dict[str, Any]
+    type: Type
+    where: Where
+
+
+def audit(
+    program: Program,
+    protocol: type[Protocol],
+    name: str,
+    parties: Sequence[str],
+    rounding: str,
+    earlier: Sequence[Supply] = (),
+) -> Audit:
+    """The audit of a program under a protocol; `parties` are the names of parties 0, 1, ... `earlier` are inputs behind the
+    values that the program takes from a run before."""
+    inputs: list[Flow] = []
+    outputs: list[Flow] = []
+
+    def supplied(s: Supply) -> Flow:
+        label = s.params.get("name") or f"input {s.params['slot']}"
+        return Flow((parties[s.params["owner"]],), f"{label}: {_shape(s.type)}", str(s.where))
+
+    inputs.extend(map(supplied, earlier))
     labels = iter(program.names)
     for eqn in program.walk():
         if eqn.op == "input":
-            label = eqn.params.get("name") or f"input {eqn.params['slot']}"
-            inputs.append(Flow((parties[eqn.params["owner"]],), f"{label}: {_shape(eqn.types[0])}", str(eqn.where)))
+            inputs.append(supplied(Supply(eqn.params, eqn.types[0], eqn.where)))
         elif eqn.op == "reveal":
             label = next(labels, "") or "a value"
             receivers = tuple(parties[p] for p in eqn.params["to"])

@@ -191,3 +191,13 @@ def test_inputs_are_copied():
             x, before = s.input(data), data.copy()
             data[:] = 0
             assert np.array_equal(x.reveal(), before)
+
+
+def test_audit_remembers_who_supplied_what_an_earlier_run_computed():
+    with open_session("helper", 3) as s:
+        x = s.input(np.ones(3), owner=0, name="age")
+        product = x * s.input(np.ones(3), owner=1, name="dose")
+        product.reveal()
+        names = [flow.what.split(":")[0] for flow in s.audit(product + s.input(np.ones(3), owner=2, name="label")).inputs]
+        assert sorted(names) == ["age", "dose", "label"]
+        assert [flow.parties for flow in s.audit(x).inputs] == [("party 0",)]
