@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-import mpc
 import pytest
+
+import mpc
 
 ROOT = Path(mpc.__file__).parent
 FORBIDDEN = [
