@@ -107,9 +107,11 @@ class Party:
         return seeds
 
     def agree(self, program: Program, epoch: int) -> None:
-        """Raises ProgramMismatch unless all parties are about to run the same program. Nothing else has been sent."""
+        """Raises ProgramMismatch unless all parties are about to run the same program under the same protocol, as the same run
+        of the session. No share has been sent before."""
         peers = [p for p in range(self.processes) if p != self.me]
-        mine = hashlib.blake2b(program.digest + epoch.to_bytes(8, "little"), digest_size=32).digest()
+        terms = f"{type(self.protocol).__name__} {self.n} {epoch} {program.digest.hex()}"
+        mine = hashlib.blake2b(terms.encode(), digest_size=32, person=b"mpc agree v1").digest()
         for p in peers:
             self.channel.send(p, self.step, [np.frombuffer(mine, np.uint8)])
         theirs = {p: self.channel.recv(p, self.step, [("|u1", (32,))])[0].tobytes() for p in peers}
