@@ -6,6 +6,7 @@ that a difference is the operation's, not the encoding's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -289,6 +290,9 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
+erf = np.vectorize(math.erf, otypes=[float])
+
+
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
@@ -309,7 +313,7 @@ op(
     tol=lambda x: 2.0**-15 + 2.0**-16 / np.abs(x),
 )
 op("rsqrt", lambda x: mpc.rsqrt(x), POSITIVE, expected=lambda x: x**-0.5, tol=lambda x: 2.0**-13 * x**-0.5 + 2.0**-15)
-op("sqrt", lambda x: np.sqrt(x), np.append(POSITIVE, 0.0), tol=lambda x: 2.0**-13 * np.sqrt(x) + x * 2.0**-15 + ULP)
+op("sqrt", lambda x: np.sqrt(x), np.append(POSITIVE, 0.0), tol=lambda x: 2.0**-15 + 2.0**-17 * np.sqrt(x))
 op("divide", lambda x, y: x / y, fixed(30), np.concatenate([fixed(15) + 10, fixed(15) - 10]), tol=2.0**-11)
 op("divide public", lambda x: (x / 4, x / 3, x / np.array([1.0, 2, 4, 8])), A, tol=4 * ULP)
 op("divide of public", lambda x: (1 / x, 3.5 / x), np.array([0.5, -0.25, 3, 100]), tol=2.0**-12)
@@ -317,6 +321,193 @@ op("divide int", lambda x: x / 8, ints(20, below=100), tol=ULP)
 op("softmax", lambda x: mpc.nn.softmax(x), fixed(3, 5, below=4), expected=softmax, tol=2.0**-10)
 op("softmax axis", lambda x: mpc.nn.softmax(x, 0), fixed(5, 2, below=4), expected=lambda x: softmax(x, 0), tol=2.0**-10)
 op("exp of int", lambda x: np.exp(x), np.arange(-3, 4), tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
+
+
+# ---- the same at their ends, beyond them, and on uneven shapes ----
+def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    shifted = x - x.max(axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+
+
+def around(*ends: float) -> np.ndarray:
+    """A function's ends and their neighbours, points between and beyond, up to the largest numbers there are."""
+    near = [e + d * ULP for e in ends for d in (-1, 0, 1)]
+    far = [s * v for v in (1000, 2.0**13, 20_001.5, 2.0**20, 2.0**28 + 3 * ULP, 2.0**44) for s in (1, -1)]
+    inside = np.rint(np.linspace(min(ends) - 1, max(ends) + 1, 80) / ULP) * ULP
+    return np.concatenate([near, far, [0, ULP, -ULP], inside])
+
+
+op("erf ends", lambda x: mpc.erf(x), around(-4, 4), expected=erf, tol=2.0**-13)
+op(
+    "gelu ends",
+    lambda x: mpc.nn.gelu(x),
+    around(-5, 5),
+    expected=lambda x: x * (1 + erf(x / 2**0.5)) / 2,
+    tol=2.0**-13,
+)
+op("silu ends", lambda x: mpc.nn.silu(x), around(-15, 15), expected=lambda x: x * sigmoid(x), tol=2.0**-12)
+op("softplus ends", lambda x: mpc.nn.softplus(x), around(-12, 12), expected=lambda x: np.logaddexp(0, x), tol=2.0**-12)
+op("linear tails are exact", lambda x: mpc.nn.gelu(x), around(-5, 5)[[5, *range(6, 18)]], expected=lambda x: np.maximum(x, 0))
+op("gelu of int", lambda x: mpc.nn.gelu(x), np.arange(-6, 7), expected=lambda x: x * (1 + erf(x / 2**0.5)) / 2, tol=2.0**-13)
+sine = mpc.approximate(np.sin, -3, 3.5)
+arctan = mpc.approximate(math.atan, -2, 8, tol=2.0**-11)  # of one float at a time
+root = mpc.approximate(math.sqrt, 0.0625, 4, tol=2.0**-12)  # raises a little outside its range
+elu = mpc.approximate(lambda v: np.where(v > 0, v, v * np.exp(np.minimum(v, 0))), -11, 3, outside="relu")
+once = mpc.approximate(lambda v: v / 2 + 1, -1, 1)  # one piece
+op("approximate ends", sine, around(-3, 3.5), expected=lambda x: np.sin(np.clip(x, -3, 3.5)), tol=2.0**-13 + 2 * ULP)
+op(
+    "approximate a function of one float",
+    arctan,
+    around(-2, 8),
+    expected=lambda x: np.arctan(np.clip(x, -2, 8)),
+    tol=2.0**-11 + 2 * ULP,
+)
+op("approximate sqrt", root, around(0.0625, 4), expected=lambda x: np.sqrt(np.clip(x, 0.0625, 4)), tol=2.0**-12 + 2 * ULP)
+op(
+    "approximate with linear tails",
+    elu,
+    around(-11, 3),
+    expected=lambda x: np.where(x > 0, x, x * np.exp(np.minimum(x, 0))),
+    tol=2.0**-13 + 2 * ULP + 11 * np.exp(-11),
+)
+op("approximate a line", once, around(-1, 1), expected=lambda x: np.clip(x, -1, 1) / 2 + 1, tol=2 * ULP)
+TINY = np.array([0, -ULP, -2 * ULP, -1, -100, -(2.0**13)])  # where sqrt and log say what they give
+op("sqrt of negatives", lambda x: np.sqrt(x), np.append(TINY, -(2.0**14) + ULP), expected=lambda x: 0 * x, tol=ULP / 2)
+op("log ends", lambda x: np.log(x), np.append(POSITIVE, [1, 1 - ULP, 1 + ULP, 2 - ULP, 2.0**15 - ULP]), tol=2.0**-14)
+op("log of no positives", lambda x: np.log(x), TINY, expected=lambda x: 0 * x + np.log(ULP), tol=0.75)
+op("log of int", lambda x: np.log(x), np.arange(1, 9), tol=2.0**-14)
+op("exp saturates", lambda x: np.exp(x), [17, 17 + ULP, 18, 1e6, 2.0**44], expected=lambda x: np.exp(0 * x + 17), tol=2.0**12)
+op("exp is 0", lambda x: np.exp(x), [-13, -100, -1e6, -(2.0**44)], tol=ULP)
+LOGITS = np.concatenate([fixed(3, 5, below=4), [[0, 0, 0, 0, 0], [1000, -1000, 0, 999, 1000], [-5, -5, -5, -5, 3]]])
+op("log_softmax far apart", lambda x: mpc.nn.log_softmax(x), LOGITS, expected=lambda x: log_softmax(x, -1), tol=2.0**-10)
+op("log_softmax axis", lambda x: mpc.nn.log_softmax(x, 0), LOGITS, expected=lambda x: log_softmax(x, 0), tol=2.0**-10)
+# ---- the first of the largest: exact ----
+RIVALS = np.array(
+    [[1, 3, 3, -2, 3], [0, 0, 0, 0, 0], [-1, -1 + ULP, -1, -1 + ULP, -8], [5, 4, 3, 2, 1], [-(2.0**40), 0, 1, 2, 2]]
+)
+op("argmax of ties", lambda x: (np.argmax(x), np.argmax(x, axis=0), np.argmax(x, axis=-1)), RIVALS)
+op("argmax of cubes", lambda x: (np.argmax(x, 1), np.argmax(x, 2), np.argmax(x, axis=0), np.argmax(x)), T)
+op("argmax odd lengths", lambda x: (np.argmax(x), np.argmax(x[:1]), np.argmax(x[:2]), np.argmax(x[:7])), WIDE)
+op("argmax of one", lambda x: (np.argmax(x[:, :1], 1), np.argmax(x[:1], axis=0)), A)
+op("argmax bool", lambda x: (np.argmax(x), np.argmax(x, 1)), P)
+op("argmax int", lambda x: (np.argmax(x), np.argmax(x.reshape(-1, 2), 1)), HALF[: len(HALF) // 2 * 2])
+
+# ---- layers ----
+op("leaky_relu 0.01", lambda x: mpc.nn.leaky_relu(x), SMALL, expected=lambda x: np.where(x > 0, x, 0.01 * x), tol=8 * ULP)
+op("leaky_relu half", lambda x: mpc.nn.leaky_relu(x, 0.5), SMALL, expected=lambda x: np.where(x > 0, x, x / 2), tol=2 * ULP)
+op("relu6 wide", lambda x: mpc.nn.relu6(x), np.concatenate([SMALL, WIDE]), expected=lambda x: np.clip(x, 0, 6))
+ROWS = np.concatenate([fixed(3, 6), np.full((1, 6), 2.5), np.arange(6)[None] * ULP, np.array([[100.0, -100, 0, 1, 2, 3]])])
+GAIN, SHIFT = fixed(6, below=1), fixed(6)
+
+
+def layer_norm(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+
+
+op("layer_norm of edges", lambda x: mpc.nn.layer_norm(x), ROWS, expected=layer_norm, tol=2.0**-9)
+op(
+    "layer_norm with secret weights",
+    lambda x, w, b: mpc.nn.layer_norm(x, w, b),
+    ROWS,
+    GAIN,
+    SHIFT,
+    expected=lambda x, w, b: layer_norm(x) * w + b,
+    tol=2.0**-9,
+)
+op(
+    "layer_norm with public weights",
+    lambda x: mpc.nn.layer_norm(x, GAIN, SHIFT),
+    ROWS[None],
+    expected=lambda x: layer_norm(x) * GAIN + SHIFT,
+    tol=2.0**-9,
+)
+
+
+def conv(
+    x: Any, w: Any, b: Any = 0.0, stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1), groups: int = 1
+) -> Any:
+    """nn.conv2d by its definition."""
+    (sh, sw), (ph, pw), (dh, dw), (kh, kw) = stride, padding, dilation, w.shape[2:]
+    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    high, wide = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
+    out = np.zeros((x.shape[0], w.shape[0], high, wide), x.dtype)
+    for n, o, i, j in np.ndindex(out.shape):
+        first = o // (w.shape[0] // groups) * w.shape[1]
+        rows, columns = slice(sh * i, sh * i + dh * (kh - 1) + 1, dh), slice(sw * j, sw * j + dw * (kw - 1) + 1, dw)
+        out[n, o, i, j] = (x[n, first : first + w.shape[1], rows, columns] * w[o]).sum()
+    return out + np.reshape(b, (1, -1, 1, 1))
+
+
+PHOTOS, FILTERS, BIAS = fixed(2, 4, 7, 5), fixed(6, 4, 3, 2), fixed(6)
+op("nn.conv2d", lambda x, w: mpc.nn.conv2d(x, w), PHOTOS, FILTERS, expected=conv, tol=ULP)
+op("nn.conv2d bias", lambda x, w, b: mpc.nn.conv2d(x, w, b), PHOTOS, FILTERS, BIAS, expected=conv, tol=ULP)
+for name, same in (
+    ("stride", {"stride": (2, 3)}),
+    ("padding", {"padding": (2, 1)}),
+    ("dilation", {"dilation": (2, 3)}),
+    ("everything", {"stride": (2, 1), "padding": (1, 2), "dilation": (2, 1), "groups": 2}),
+):
+    filters = FILTERS[:, : 4 // same.get("groups", 1)]
+    op(
+        f"nn.conv2d {name}",
+        lambda x, w, o=same: mpc.nn.conv2d(x, w, BIAS, **o),
+        PHOTOS,
+        filters,
+        expected=lambda x, w, o=same: conv(x, w, BIAS, **o),
+        tol=ULP,
+    )
+op(
+    "nn.conv2d depthwise",
+    lambda x, w: mpc.nn.conv2d(x, w, stride=2, padding=1, groups=4),
+    PHOTOS,
+    FILTERS[:4, :1],
+    expected=lambda x, w: conv(x, w, stride=(2, 2), padding=(1, 1), groups=4),
+    tol=ULP,
+)
+op(
+    "nn.conv2d public filters",
+    lambda x: mpc.nn.conv2d(x, FILTERS, BIAS),
+    PHOTOS,
+    expected=lambda x: conv(x, FILTERS, BIAS),
+    tol=ULP,
+)
+op("nn.conv2d public images", lambda w: mpc.nn.conv2d(PHOTOS, w), FILTERS, expected=lambda w: conv(PHOTOS, w), tol=ULP)
+op("nn.conv2d int", lambda x, w: mpc.nn.conv2d(x, w), ints(1, 2, 4, 4), ints(3, 2, 2, 2), expected=lambda x, w: conv(x, w, 0))
+
+
+def windows(x: np.ndarray, size: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:
+    view = np.lib.stride_tricks.sliding_window_view(x, size, (2, 3))
+    return view[:, :, :: stride[0], :: stride[1]]
+
+
+def pooled(f: Callable[..., np.ndarray], *shapes: tuple[tuple[int, int], tuple[int, int]]) -> Callable[..., Any]:
+    return lambda x: tuple(f(windows(x, size, stride), axis=(-2, -1)) for size, stride in shapes)
+
+
+POOLS = (((2, 2), (2, 2)), ((3, 3), (3, 3)), ((3, 2), (1, 2)), ((2, 3), (2, 1)), ((7, 5), (1, 1)))
+op(
+    "max_pool2d sizes",
+    lambda x: (
+        mpc.nn.max_pool2d(x),
+        mpc.nn.max_pool2d(x, 3),
+        mpc.nn.max_pool2d(x, (3, 2), (1, 2)),
+        mpc.nn.max_pool2d(x, (2, 3), stride=(2, 1)),
+        mpc.nn.max_pool2d(x, (7, 5), 1),
+    ),
+    PHOTOS,
+    expected=pooled(np.max, *POOLS),
+)
+op(
+    "avg_pool2d sizes",
+    lambda x: (mpc.nn.avg_pool2d(x), *(mpc.nn.avg_pool2d(x, size, stride) for size, stride in POOLS[1:])),
+    PHOTOS,
+    expected=pooled(np.mean, *POOLS),
+    tol=4 * ULP,
+)
+op("global_avg_pool2d uneven", lambda x: mpc.nn.global_avg_pool2d(x), PHOTOS, expected=lambda x: x.mean((2, 3)), tol=3 * ULP)
+op("linear secret bias", lambda x, w, b: mpc.nn.linear(x, w, b), A, B.T, W[:, 0], expected=lambda x, w, b: x @ w + b, tol=ULP)
+op("linear public", lambda x: mpc.nn.linear(x, B.T, W[:, 0]), T, expected=lambda x: x @ B.T + W[:, 0], tol=ULP)
+op("linear no bias", lambda x, w: mpc.nn.linear(x, w), V, B.T, expected=lambda x, w: x @ w, tol=ULP)
 
 
 # ---- functions and loops ----

@@ -35,7 +35,7 @@ from .core import (
     where,
 )
 from .function import gate
-from .piecewise import Curve, Pieces, Tail, fit, window
+from .piecewise import Curve, Tail, fit, window
 
 WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
 
@@ -109,11 +109,13 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
     return [add(reshape(getitem(chosen, j), shape), float(table[0, j])) for j in range(table.shape[1])]
 
 
-def piecewise(x: Array, pieces: Pieces) -> Array:
-    """The piecewise polynomial at x, by comparisons: any protocol, any number of parties."""
+def piecewise(x: Array, curve: Curve) -> Array:
+    """The curve at x by piecewise polynomials and comparisons: any protocol, any number of parties."""
+    pieces = fit(curve, 3)
     table = np.column_stack([pieces.centres, pieces.coefficients])
     work = fixed64(x.dtype.fraction + 8)
-    chosen = list(table[0]) if len(table) == 1 else _rows(table, thresholds(x, pieces.knots), work.fraction)
+    steps = thresholds(x, pieces.knots) if len(table) > 1 else None
+    chosen = list(table[0]) if steps is None else _rows(table, steps, work.fraction)
     centred = subtract(x, chosen[0])
     y: Any = chosen[-1]
     for coefficient in chosen[-2:0:-1]:
@@ -122,7 +124,13 @@ def piecewise(x: Array, pieces: Pieces) -> Array:
         else:  # one piece: its leading coefficient is public
             y = astype(multiply(centred, y), work)
         y = add(y, coefficient)
-    return astype(y, x.dtype)
+    y = astype(y, x.dtype)
+    if curve.tails and steps is not None:
+        # a slope outside stands apart: as a coefficient, its product with x - centre would leave the word from 2^13 on
+        below, above = subtract(1, getitem(steps, 0)), getitem(steps, -1)
+        for tail, side in zip(curve.tails, (below, above), strict=True):
+            y = add(y, multiply(multiply(side, x), tail.slope)) if tail.slope else y
+    return y
 
 
 def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:
@@ -143,14 +151,14 @@ def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:
 
 @gate("spline", _spline_params)
 def _spline(x: Array, curve: Curve) -> Array:
-    return piecewise(x, fit(curve, 3))
+    return piecewise(x, curve)
 
 
 def smooth(x: Array, curve: Curve) -> Array:
     """A function of one variable by piecewise polynomials."""
     # the gate rounds with a public coin: where exact rounding is asked for, comparisons and exact products do it
     if scope_of(x).settings.rounding != "dither" or window(curve, x.dtype.fraction) is None:
-        return piecewise(x, fit(curve, 3))
+        return piecewise(x, curve)
     return _spline(x, curve)
 
 
@@ -220,17 +228,24 @@ def approximate(
     above ("relu"). Pieces and degree are chosen when it is first used; the cost shows in `s.cost`. Raises UsageError if no
     piecewise cubic is that close.
     """
-    if not low < high or not tol > 0:
-        raise UsageError(f"approximate needs low < high and tol > 0, not [{low}, {high}] and {tol}")
+    if not -math.inf < low < high < math.inf or not tol > 0:
+        raise UsageError(f"approximate needs finite low < high and tol > 0, not [{low}, {high}] and {tol}")
+
+    def point(v: float) -> float:
+        try:
+            return float(f(v))  # type: ignore[arg-type]
+        except (ValueError, ArithmeticError):  # pieces are also tried a little outside [low, high]
+            return math.nan
 
     def values(v: np.ndarray) -> np.ndarray:
         try:
             result = np.asarray(f(v), float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, ArithmeticError):
             result = None
-        return result if result is not None and result.shape == v.shape else np.vectorize(f, otypes=[float])(v)
+        return result if result is not None and result.shape == v.shape else np.vectorize(point, otypes=[float])(v)
 
-    ends = values(np.array([low, high], float))
+    with np.errstate(all="ignore"):
+        ends = values(np.array([low, high], float))
     if not np.isfinite(ends).all():
         raise UsageError(f"the function is {ends[0]} at {low} and {ends[1]} at {high}: choose a range where it is finite")
     tails = {"constant": (Tail(float(ends[0])), Tail(float(ends[1]))), "relu": IDENTITY}
@@ -240,7 +255,7 @@ def approximate(
     try:
         fit(curve, 3)
     except ValueError as error:
-        raise UsageError(f"approximate on [{low}, {high}]: {error}") from None
+        raise UsageError(f"approximate on [{low}, {high}]: {error}; choose a larger tol or a narrower range") from None
     return lambda x: smooth(_real(x), curve)
 
 
@@ -401,9 +416,12 @@ def min(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 @implements("argmax")
 def argmax(x: Array, axis: int | None = None) -> Array:
     """Index of the maximum along an axis (of all elements by default), the first one among equals; int64."""
+    x = core._numbers(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
     (axis,) = core.axes_of(x, axis)
+    if not x.shape[axis]:
+        raise ShapeMismatch(f"argmax of no elements (shape {x.shape}) at {user_line()}")
     order = [a for a in range(x.ndim) if a != axis]
     values = core.transpose(x, [axis, *order])
     n = values.shape[0]
@@ -419,7 +437,8 @@ def argmax(x: Array, axis: int | None = None) -> Array:
         if n % 2:
             best, chosen = core.concatenate([best, values[n - 1 :]], 0), core.concatenate([chosen, index[n - 1 :]], 0)
         values, index, n = best, chosen, half + n % 2
-    return getitem(index, 0)
+    # of one element it is public so far: 0, as a secret like any other result
+    return getitem(index, 0) if index.type.secret else retype(multiply(getitem(values, 0), 0), INT64)
 
 
 LOG = Curve(np.log, 1.0, 2.0, 2.0**-18)

@@ -1,6 +1,6 @@
 """e^x for two evaluators: the integer part by a one-hot lookup, the rest by one word that the dealer computes.
 
-With s = x - low and s_open = s + r public, the integer i = (s_open >> f) - (r >> f) mod 32 and the difference d of the low f
+With s = x - low and s_open = s + r public, the integer i = (s_open >> f) - (r >> f) mod 64 and the difference d of the low f
 bits satisfy s = i 2^f + d, so e^x = e^(low + i) * e^(s_open mod 2^f) * e^(-(r mod 2^f)): the first factor is a table, the
 second is public, the third is known to the dealer. The table is looked up as in `spline.py`; its opened entry is multiplied by
 the dealt word in the same step.
@@ -21,19 +21,19 @@ from .spline import beyond, hidden, saturated
 if TYPE_CHECKING:
     from .additive import Additive
 
-K = 5  # 32 integers
+K = 6  # 64 integers, so that a one-hot vector is a whole word
 PUBLIC_BITS = 16  # of the public factor
 WORD_BITS = 36  # scale of the product of table entry and dealt word: e^17 2^36 is below 2^61
 
 
 def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: int, high: int) -> Steps[Share]:
-    """Shares of e^x at x's scale, 4 rounds from an unopened x; 0 below `low`, e^high from `high` on (high - low < 31)."""
+    """Shares of e^x at x's scale, 4 rounds from an unopened x; 0 below `low`, e^high from `high` on (high - low < 63)."""
     ring, f = p.ring, fraction
     (opened,) = yield from p.masked(x)
     s_open = ring.solid(ring.sub(opened.value, np.array((low << f) % (1 << 64), WORD)).reshape(-1))
     table_bits = f + 2
     y, outside = yield from together(
-        _integer_part(p, tape, x, s_open, f, low, table_bits), beyond(p, tape, x, [low << f, high << f])
+        _integer_part(p, tape, x, s_open, f, low, high, table_bits), beyond(p, tape, x, [low << f, high << f])
     )
     z, mask = hidden(p, tape, y, WORD_BITS - table_bits)
     t = yield from p.settle(tape, z, True, mask, WORD_BITS - table_bits, "dither")
@@ -55,7 +55,9 @@ def _encoded(v: np.ndarray, bits: int) -> Array:
     return np.asarray(np.rint(np.ldexp(v, bits)).astype(np.int64)).view(WORD)
 
 
-def _integer_part(p: Additive, tape: Tape, x: Share, s_open: Array, f: int, low: int, table_bits: int) -> Steps[Array]:
+def _integer_part(
+    p: Additive, tape: Tape, x: Share, s_open: Array, f: int, low: int, high: int, table_bits: int
+) -> Steps[Array]:
     """My share of e^(low + i) e^(-(r mod 2^f)) at scale 2^WORD_BITS: 1 round, 8 bytes online, 20 bytes dealt."""
     ring, exact, n = p.ring, p.exact, s_open.size
     rows = [p.own(tape, Field.SPLINE + k) for k in range(2)]
@@ -78,7 +80,8 @@ def _integer_part(p: Additive, tape: Tape, x: Share, s_open: Array, f: int, low:
     else:
         onehot = ring.prg((n,), Stream(p.key, lookup, tape.at))
         weight, product = (ring.prg((n,), row) for row in rows)
-    table = _encoded(np.exp(low + np.arange(1 << K) * 1.0), table_bits).reshape(1, -1)
+    exponents = low + np.arange(float(1 << K))
+    table = _encoded(np.where(exponents <= high, np.exp(np.minimum(exponents, high)), 0), table_bits).reshape(1, -1)
     index = ring.local(lambda v: v >> np.uint64(f), s_open)
     mine = ring.blind(ring.lookup(table, K, onehot, index, 1 if p.first else -1)[0], 1, p.own(tape, column))
     got = yield from p.exchange([mine])

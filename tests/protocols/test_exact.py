@@ -1,0 +1,131 @@
+"""Pieces that share one opened word, at the full size of the ring: relu of a truncated product, products in a chain.
+
+Truncation adds a public d in [0, 2^f) before it takes the floor, so a result in units of 2^-f is the floor or the ceiling
+of the exact one: here it is compared with integers of any size, not with floats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mpc
+
+from ..memory import open_session
+
+ULP = 2.0**-16
+EDGE = 1 << 45  # words; a product of two is below 2^61
+each_setting = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3)])
+
+
+def words(size: int, seed: int, bits: int = 22) -> np.ndarray:
+    """Random integers of every length up to `bits`, both signs."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(-(1 << bits), 1 << bits, size) >> rng.integers(0, bits, size)
+
+
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    """Factors: of 0, of +-1 around the multiples of 2^16, of the ends of the domain; then 100,000 random ones."""
+    edges = [(a, b) for a in (0, 1, -1, 2, -2) for b in (0, 1, -1, 1 << 15, 1 << 16, -(1 << 16), 1 << 44)]
+    edges += [(m * (1 << 16) + d, s) for m in (0, 1, -1, 5, -5) for d in (-1, 0, 1) for s in (1, -1)]
+    edges += [(EDGE - 1, 1 << 15), (1 << 15, 1 - EDGE), (EDGE - 1, -(1 << 15) + 1), ((1 << 30) - 1, 1 << 30)]
+    edges += [(1 << 30, -(1 << 30) + 1), (-(1 << 30) + 1, 1 << 30), (EDGE - 1, 1 << 16), (1 - EDGE, 1 << 16)]
+    x, y = (np.array(v) for v in zip(*edges, strict=True))
+    random = words(100_000, 1, 29), words(100_000, 2, 29)
+    return np.concatenate([x, random[0]]), np.concatenate([y, random[1]])
+
+
+def integers(revealed: np.ndarray) -> np.ndarray:
+    """Units of 2^-16; floats hold them exactly up to 2^53."""
+    found = revealed / ULP
+    assert (found == np.rint(found)).all()
+    return found.astype(np.int64)
+
+
+def floor_and_ceiling(product: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return product >> 16, -(-product >> 16)
+
+
+def between(found: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
+    return bool(((low <= found) & (found <= high)).all())
+
+
+@each_setting
+def test_relu_of_a_truncated_product(protocol: str, n: int):
+    X, Y = pairs()
+    low, high = floor_and_ceiling(X * Y)
+    with open_session(protocol, n) as s:
+        x, y = s.input(X * ULP, owner=0), s.input(Y * ULP, owner=n - 1)
+        t = x * y
+        alone, product, relu, negated = map(integers, s.reveal(mpc.nn.relu(x * y), t, mpc.nn.relu(t), mpc.nn.relu(-t)))
+    for found in (alone, relu):
+        assert ((found == np.maximum(low, 0)) | (found == np.maximum(high, 0))).all()
+    assert ((product == low) | (product == high)).all()
+    assert np.array_equal(relu, np.maximum(product, 0)), "relu is exact on what the truncation gave"
+    assert np.array_equal(negated, np.maximum(-product, 0))
+    exact = X * Y % (1 << 16) == 0
+    assert np.array_equal(product[exact], low[exact]), "a multiple of 2^16 is not moved"
+
+
+@each_setting
+def test_relu_of_a_truncation_by_a_public_factor(protocol: str, n: int):
+    X, _ = pairs()
+    X = X[np.abs(X) < 1 << 44]
+    low, high = floor_and_ceiling(X * 3 << 14)  # 0.75 x
+    with open_session(protocol, n) as s:
+        t = s.input(X * ULP, owner=0) * 0.75
+        product, relu = map(integers, s.reveal(t, mpc.nn.relu(t)))
+    assert ((product == low) | (product == high)).all()
+    assert np.array_equal(relu, np.maximum(product, 0))
+
+
+@each_setting
+@pytest.mark.parametrize("view", ["whole", "reversed", "rows"])
+def test_chained_products(protocol: str, n: int, view: str):
+    """((x y) z) z: each step is the floor or the ceiling of the product of what the one before gave."""
+    X, Y, Z = words(100_000, 3), words(100_000, 4), words(100_000, 5, 20)
+    edges = np.array([0, 1, -1, 1 << 16, -(1 << 16), (1 << 16) + 1, (1 << 15) - 1, (1 << 22) - 1])
+    X[:512], Y[:512], Z[:512] = (g.ravel() for g in np.meshgrid(edges, edges, np.minimum(edges, 1 << 20)))
+    X[512], Y[512], Z[512] = EDGE - 1, 1 << 14, 2  # the first product near 2^43 units, the second at 2^44 / 2^16
+
+    def seen(a: Any) -> Any:
+        return {"whole": a, "reversed": a[::-1], "rows": a.reshape(100, -1)}[view]
+
+    with open_session(protocol, n) as s:
+        x, y, z = s.input(X * ULP, owner=0), s.input(Y * ULP, owner=n - 1), s.input(Z * ULP, owner=0)
+        first = seen(x * y)
+        w = seen(z)
+        second = first * w
+        third = w * second
+        # what is only used, and what is revealed as well; chained on both sides; rectified at the end
+        last = mpc.nn.relu(third)
+        both = (x * y) * (z * z)
+        found = s.reveal(first, second, third, last, both, x * y, z * z)
+    one, two, three, rectified, product, xy, _ = map(integers, found)
+    W = seen(Z)
+    exact = seen(X * Y)
+    for got, before in ((one, exact), (two, one * W), (three, two * W)):
+        low, high = floor_and_ceiling(before)
+        assert ((got == low) | (got == high)).all()
+    assert np.array_equal(rectified, np.maximum(three, 0))
+    low, high = floor_and_ceiling(X * Y)
+    assert ((xy == low) | (xy == high)).all()
+    # neither factor of `product` was revealed: each is off by less than a unit
+    rest = np.abs(product * 2.0**48 - (X * Y).astype(float) * (Z * Z).astype(float))
+    assert (rest < (np.abs(X * Y) / 2.0**16 + np.abs(Z * Z) / 2.0**16 + 2) * 2.0**32 + 2.0**48).all()
+
+
+@each_setting
+def test_a_chain_is_as_good_as_its_steps_when_nothing_else_is_revealed(protocol: str, n: int):
+    """x y y y with |y| <= 1: every step adds less than a unit."""
+    X, Y = words(100_000, 7, 24), np.clip(words(100_000, 8, 17), -(1 << 16), 1 << 16)
+    with open_session(protocol, n) as s:
+        x, y = s.input(X * ULP, owner=0), s.input(Y * ULP, owner=n - 1)
+        found = integers((x * y * y * y).reveal())
+    low = high = X
+    for _ in range(3):
+        products = np.stack([low * Y, high * Y])
+        low, high = products.min(0) >> 16, -(-products.max(0) >> 16)
+    assert between(found, low, high)
