@@ -124,13 +124,13 @@ def piecewise(x: Array, curve: Curve) -> Array:
         else:  # one piece: its leading coefficient is public
             y = astype(multiply(centred, y), work)
         y = add(y, coefficient)
-    y = astype(y, x.dtype)
+    result = astype(y, x.dtype)
     if curve.tails and steps is not None:
         # a slope outside stands apart: as a coefficient, its product with x - centre would leave the word from 2^13 on
         below, above = subtract(1, getitem(steps, 0)), getitem(steps, -1)
         for tail, side in zip(curve.tails, (below, above), strict=True):
-            y = add(y, multiply(multiply(side, x), tail.slope)) if tail.slope else y
-    return y
+            result = add(result, multiply(multiply(side, x), tail.slope)) if tail.slope else result
+    return result
 
 
 def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:

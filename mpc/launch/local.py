@@ -109,7 +109,10 @@ class LocalCluster(Backend):
         source = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
         child = subprocess.Popen(
-            [sys.executable, "-m", "mpc.launch.party"], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+            [sys.executable, "-m", "mpc.launch.party"],
+            stdin=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C at the terminal must not reach a process that is still importing
         )
         assert child.stdin is not None
         child.stdin.write(msgspec.json.encode(config) + b"\n")

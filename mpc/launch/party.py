@@ -25,7 +25,10 @@ from . import control
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the user's process, which then ends this one
-    config = msgspec.json.decode(sys.stdin.buffer.readline())
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        return  # the user's process was interrupted before it could say what to do
+    config = msgspec.json.decode(line)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _keep_pages()
     np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 import mpc
+from mpc.run.interpret import CHUNK
 
 from ..memory import open_session
 
 ULP = 2.0**-16
 EDGE = 1 << 45  # words; a product of two is below 2^61
 each_setting = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3)])
+# only results of at most CHUNK elements keep the word that was opened for them: the last batch is not fused
+each_batch = pytest.mark.parametrize(("size", "seed"), [(50_000, 1), (CHUNK - 100, 2), (100_000, 3)])
 
 
 def words(size: int, seed: int, bits: int = 22) -> np.ndarray:
@@ -26,15 +29,14 @@ def words(size: int, seed: int, bits: int = 22) -> np.ndarray:
     return rng.integers(-(1 << bits), 1 << bits, size) >> rng.integers(0, bits, size)
 
 
-def pairs() -> tuple[np.ndarray, np.ndarray]:
-    """Factors: of 0, of +-1 around the multiples of 2^16, of the ends of the domain; then 100,000 random ones."""
+def pairs(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factors: of 0, of +-1 around the multiples of 2^16, of the ends of the domain; then random ones."""
     edges = [(a, b) for a in (0, 1, -1, 2, -2) for b in (0, 1, -1, 1 << 15, 1 << 16, -(1 << 16), 1 << 44)]
     edges += [(m * (1 << 16) + d, s) for m in (0, 1, -1, 5, -5) for d in (-1, 0, 1) for s in (1, -1)]
     edges += [(EDGE - 1, 1 << 15), (1 << 15, 1 - EDGE), (EDGE - 1, -(1 << 15) + 1), ((1 << 30) - 1, 1 << 30)]
     edges += [(1 << 30, -(1 << 30) + 1), (-(1 << 30) + 1, 1 << 30), (EDGE - 1, 1 << 16), (1 - EDGE, 1 << 16)]
     x, y = (np.array(v) for v in zip(*edges, strict=True))
-    random = words(100_000, 1, 29), words(100_000, 2, 29)
-    return np.concatenate([x, random[0]]), np.concatenate([y, random[1]])
+    return np.concatenate([x, words(size, 2 * seed, 29)]), np.concatenate([y, words(size, 2 * seed + 1, 29)])
 
 
 def integers(revealed: np.ndarray) -> np.ndarray:
@@ -53,8 +55,9 @@ def between(found: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
 
 
 @each_setting
-def test_relu_of_a_truncated_product(protocol: str, n: int):
-    X, Y = pairs()
+@each_batch
+def test_relu_of_a_truncated_product(protocol: str, n: int, size: int, seed: int):
+    X, Y = pairs(size, seed)
     low, high = floor_and_ceiling(X * Y)
     with open_session(protocol, n) as s:
         x, y = s.input(X * ULP, owner=0), s.input(Y * ULP, owner=n - 1)
@@ -70,8 +73,9 @@ def test_relu_of_a_truncated_product(protocol: str, n: int):
 
 
 @each_setting
-def test_relu_of_a_truncation_by_a_public_factor(protocol: str, n: int):
-    X, _ = pairs()
+@each_batch
+def test_relu_of_a_truncation_by_a_public_factor(protocol: str, n: int, size: int, seed: int):
+    X, _ = pairs(size, seed)
     X = X[np.abs(X) < 1 << 44]
     low, high = floor_and_ceiling(X * 3 << 14)  # 0.75 x
     with open_session(protocol, n) as s:
@@ -82,16 +86,17 @@ def test_relu_of_a_truncation_by_a_public_factor(protocol: str, n: int):
 
 
 @each_setting
+@each_batch
 @pytest.mark.parametrize("view", ["whole", "reversed", "rows"])
-def test_chained_products(protocol: str, n: int, view: str):
+def test_chained_products(protocol: str, n: int, size: int, seed: int, view: str):
     """((x y) z) z: each step is the floor or the ceiling of the product of what the one before gave."""
-    X, Y, Z = words(100_000, 3), words(100_000, 4), words(100_000, 5, 20)
+    X, Y, Z = words(size, seed), words(size, seed + 10), words(size, seed + 20, 20)
     edges = np.array([0, 1, -1, 1 << 16, -(1 << 16), (1 << 16) + 1, (1 << 15) - 1, (1 << 22) - 1])
     X[:512], Y[:512], Z[:512] = (g.ravel() for g in np.meshgrid(edges, edges, np.minimum(edges, 1 << 20)))
     X[512], Y[512], Z[512] = EDGE - 1, 1 << 14, 2  # the first product near 2^43 units, the second at 2^44 / 2^16
 
     def seen(a: Any) -> Any:
-        return {"whole": a, "reversed": a[::-1], "rows": a.reshape(100, -1)}[view]
+        return {"whole": a, "reversed": a[::-1], "rows": a.reshape(4, -1)}[view]
 
     with open_session(protocol, n) as s:
         x, y, z = s.input(X * ULP, owner=0), s.input(Y * ULP, owner=n - 1), s.input(Z * ULP, owner=0)
@@ -118,9 +123,10 @@ def test_chained_products(protocol: str, n: int, view: str):
 
 
 @each_setting
-def test_a_chain_is_as_good_as_its_steps_when_nothing_else_is_revealed(protocol: str, n: int):
+@each_batch
+def test_a_chain_is_as_good_as_its_steps_when_nothing_else_is_revealed(protocol: str, n: int, size: int, seed: int):
     """x y y y with |y| <= 1: every step adds less than a unit."""
-    X, Y = words(100_000, 7, 24), np.clip(words(100_000, 8, 17), -(1 << 16), 1 << 16)
+    X, Y = words(size, seed, 24), np.clip(words(size, seed + 10, 17), -(1 << 16), 1 << 16)
     with open_session(protocol, n) as s:
         x, y = s.input(X * ULP, owner=0), s.input(Y * ULP, owner=n - 1)
         found = integers((x * y * y * y).reveal())
