@@ -46,12 +46,6 @@ class SessionError(MPCError):
     """The session is closed, or arrays of two sessions were mixed. Start a new one, or stay within one `with` block."""
 
 
-class Insecure(MPCError):
-    """Something that protects nothing was asked for where it must not be used. Choose a protocol with `mpc protocols`."""
-
-    exit_code = 5
-
-
 class UsageError(MPCError):
     """A wrong argument on the command line or of a constructor. The message lists what is possible."""
 

@@ -162,11 +162,6 @@ def smooth(x: Array, curve: Curve) -> Array:
     return _spline(x, curve)
 
 
-def constant_at(values: np.ndarray, fraction: int, near: Array) -> Array:
-    """A public array at a chosen scale."""
-    return constant(core._words(values, fraction), fixed64(fraction), scope_of(near))
-
-
 def _sigmoid(v: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-v)))
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, RangeError, SessionError, TypeMismatch
+from ..errors import InputError, RangeError, SessionError
 from ..ir.program import Program, Where
 from ..ir.trace import Graph, Node, assemble, needed
-from ..ir.types import BOOL, INT64, DType, Type
+from ..ir.types import BOOL, INT64, DType
 from ..protocols.base import Part, Protocol
 from ..ring.fixed import decode, encode, fits_int64
 from ..ring.packed import Packed
 from ..run.audit import Audit, Supply, audit
 from ..run.execute import Measured
 from ..run.rehearse import Report, rehearse
-from .array import Array, Scope, Settings, bind
+from .array import Array, Scope, Settings
 
 
 class Backend(ABC):
@@ -317,6 +317,3 @@ def reveal(*arrays: Array, to: int | str | Sequence[int | str] | None = None) ->
         raise SessionError("reveal inside a traced function or program: return the array instead")
     values = session.reveal(*arrays, to=to)
     return values[0] if len(values) == 1 else values
-
-
-__all__ = ["Backend", "Session", "Type", "TypeMismatch", "bind", "decode_output", "encode_input", "reveal"]

@@ -23,7 +23,6 @@ from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
-GROUP = 512  # elements of a group of bit planes: chunks are multiples of it
 TOP_SHIFT = 62  # offset 2^62 makes |x| < 2^62 non-negative before an opening for truncation
 
 
