@@ -1,4 +1,4 @@
-"""`mpc.local`: every party as a process of this machine, over ZeroMQ."""
+"""`mpc.local`: every party as a process of this machine."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from ..ir.program import Program
 from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.session import Backend, Session
+from ..net import shared
 from ..protocols.base import Part, Protocol, available
 from ..run.execute import Measured
 from . import control
 
 Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
+TRANSPORTS = ("shared", "zeromq")
 START_SECONDS = 30.0
 GRACE_SECONDS = 6.0  # for the others to tell what they saw after a party is gone
 
@@ -61,6 +63,7 @@ def local(
     truncation: str = "dither",
     dtype: DType | None = None,
     names: Sequence[str] = (),
+    transport: str = "shared",
     deadline: float = 300.0,
     progress: Progress | None = None,
 ) -> Session:
@@ -68,19 +71,30 @@ def local(
 
     One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
     real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
-    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. deadline: seconds a party may take in a
-    round. Raises UsageError for a combination that does not exist.
+    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. transport: "shared" moves data between the
+    processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
+    second). deadline: seconds a party may take in a round. Raises UsageError for a combination that does not exist.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
-    cluster = LocalCluster(chosen, protocol, parties, deadline, progress)
+    if transport not in TRANSPORTS:
+        raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
+    cluster = LocalCluster(chosen, protocol, parties, transport, deadline, progress)
     return Session(chosen, protocol, parties, cluster, settings, names)
 
 
 class LocalCluster(Backend):
     """The party processes and their control sockets."""
 
-    def __init__(self, protocol: type[Protocol], name: str, parties: int, deadline: float, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        protocol: type[Protocol],
+        name: str,
+        parties: int,
+        transport: str,
+        deadline: float,
+        progress: Progress | None,
+    ) -> None:
         self.parties, self.processes = parties, parties + protocol.has_dealer
         self._progress = progress
         self._epoch, self._running = 0, False
@@ -89,6 +103,7 @@ class LocalCluster(Backend):
         self._sockets: list[zmq.Socket[bytes]] = []
         self._children: list[subprocess.Popen[bytes]] = []
         session = secrets.token_hex(16)
+        memory = shared.create(self.processes) if transport == "shared" and shared.available() else None
         try:
             for me in range(self.processes):
                 address = f"ipc://{self._folder}/control-{me}"
@@ -97,12 +112,15 @@ class LocalCluster(Backend):
                 socket.bind(address)
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
-                          "session": session, "deadline": deadline}  # fmt: skip
+                          "session": session, "deadline": deadline, "memory": memory}  # fmt: skip
                 self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
         except BaseException:
             self.close()
             raise
+        finally:
+            if memory is not None:
+                os.close(memory)
 
     @staticmethod
     def _start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -112,6 +130,7 @@ class LocalCluster(Backend):
             [sys.executable, "-m", "mpc.launch.party"],
             stdin=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
+            pass_fds=[config["memory"]] if config["memory"] is not None else [],
             start_new_session=True,  # Ctrl-C at the terminal must not reach a process that is still importing
         )
         assert child.stdin is not None

@@ -16,7 +16,8 @@ import zmq
 
 from ..errors import MPCError, PeerLost, ProtocolError
 from ..ir.program import Eqn, Program
-from ..net.channel import explain
+from ..net.channel import Channel, explain
+from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
 from ..run.execute import Party
@@ -64,14 +65,12 @@ def _keep_pages() -> None:
 def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
     me, n = config["me"], config["parties"]
     protocol = available()[config["protocol"]]
+    ends = me, n + protocol.has_dealer, lambda i, j: f"{config['folder']}/{i}-{j}", bytes.fromhex(config["session"])
     try:
-        channel = ZeroMQ(
-            me,
-            n + protocol.has_dealer,
-            lambda i, j: f"{config['folder']}/{i}-{j}",
-            bytes.fromhex(config["session"]),
-            deadline=config["deadline"],
-        )
+        if config["memory"] is not None:
+            channel: Channel = Shared(*ends, descriptor=config["memory"], deadline=config["deadline"])
+        else:
+            channel = ZeroMQ(*ends, deadline=config["deadline"])
         party = Party(me, n, protocol, channel)
     except MPCError as error:
         control.send(socket, {"is": "error", **control.error_fields(error, me)})
