@@ -6,11 +6,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,22 @@ def local(
     return Session(chosen, protocol, parties, cluster, settings, names)
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block. By a handler: a mask holds for one thread, and any may get the signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
 class LocalCluster(Backend):
     """The party processes and their control sockets."""
 
@@ -113,7 +131,8 @@ class LocalCluster(Backend):
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
                           "session": session, "deadline": deadline, "memory": memory}  # fmt: skip
-                self._children.append(self._start(config))
+                with _undisturbed():  # a child that was started and not noted would outlive us
+                    self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
         except BaseException:
             self.close()
