@@ -66,6 +66,7 @@ def local(
     dtype: DType | None = None,
     names: Sequence[str] = (),
     transport: str = "shared",
+    prepared: str | Path | None = None,
     deadline: float = 300.0,
     progress: Progress | None = None,
 ) -> Session:
@@ -75,13 +76,15 @@ def local(
     real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. transport: "shared" moves data between the
     processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
-    second). deadline: seconds a party may take in a round. Raises UsageError for a combination that does not exist.
+    second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs. deadline: seconds a
+    party may take in a round. Raises UsageError for a combination that does not exist, StoreError for preprocessing that
+    does not fit or was used.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
     if transport not in TRANSPORTS:
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
-    cluster = LocalCluster(chosen, protocol, parties, transport, deadline, progress)
+    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress)
     return Session(chosen, protocol, parties, cluster, settings, names)
 
 
@@ -110,10 +113,11 @@ class LocalCluster(Backend):
         name: str,
         parties: int,
         transport: str,
+        prepared: str | Path | None,
         deadline: float,
         progress: Progress | None,
     ) -> None:
-        self.parties, self.processes = parties, parties + protocol.has_dealer
+        self.parties, self.processes = parties, parties + (protocol.has_dealer and prepared is None)
         self._progress = progress
         self._epoch, self._running = 0, False
         self._folder = tempfile.mkdtemp(prefix="mpc-")
@@ -130,7 +134,8 @@ class LocalCluster(Backend):
                 socket.bind(address)
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
-                          "session": session, "deadline": deadline, "memory": memory}  # fmt: skip
+                          "session": session, "deadline": deadline, "memory": memory, "processes": self.processes,
+                          "prepared": str(prepared or "")}  # fmt: skip
                 with _undisturbed():  # a child that was started and not noted would outlive us
                     self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
