@@ -22,8 +22,12 @@
 #define V_COUNT(name, i) _mm_set_epi64x((long long)(name), (long long)(i))
 #define V_ALL(i) _mm_set_epi64x(0, i)
 #define V_ADD _mm_add_epi64
+#define V_SUB _mm_sub_epi64
+#define V_ADD32 _mm_add_epi32
+#define V_SUB32 _mm_sub_epi32
 #define V_XOR _mm_xor_si128
 #define V_ENC _mm_aesenc_si128
+#define V_LOAD(p) _mm_loadu_si128((const __m128i *)(p))
 #define V_LAST _mm_aesenclast_si128
 #define V_STORE(p, v) _mm_storeu_si128((__m128i *)(p), v)
 #include "ctr.inc"
@@ -36,20 +40,26 @@
 #define V_COUNT(name, i) _mm256_set_epi64x((long long)(name), (long long)(i) + 1, (long long)(name), (long long)(i))
 #define V_ALL(i) _mm256_set_epi64x(0, i, 0, i)
 #define V_ADD _mm256_add_epi64
+#define V_SUB _mm256_sub_epi64
+#define V_ADD32 _mm256_add_epi32
+#define V_SUB32 _mm256_sub_epi32
 #define V_XOR _mm256_xor_si256
 #define V_ENC _mm256_aesenc_epi128
+#define V_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
 #define V_LAST _mm256_aesenclast_epi128
 #define V_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #include "ctr.inc"
 
 static bool has_vaes;                          /* written when the table is filled, before any kernel runs */
 
-static void TIER(prg_u64)(uint64_t *out, size_t n, const uint8_t *rk, uint64_t name, uint64_t at)
+static void TIER(prg_into)(void *out, const void *x, void *kept, size_t n, prg_use use, const uint8_t *rk, uint64_t name,
+                           uint64_t at)
 {
-    if (has_vaes) vaes_words_avx2(out, n, rk, name, at);
-    else aesni_words_avx2(out, n, rk, name, at);
+    if (has_vaes) vaes_into_avx2(out, x, kept, n, use, rk, name, at);
+    else aesni_into_avx2(out, x, kept, n, use, rk, name, at);
 }
 
+#include "transpose.inc"
 #include "prg.inc"
 #include "ring.inc"
 

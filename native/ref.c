@@ -3,6 +3,8 @@
 #define LANES 2
 #include "tier.h"
 
+#include "transpose.inc"
+
 /* ---- AES-128 (FIPS 197), 64 blocks at a time ----
  *
  * state[bit][byte]: bit `bit` of byte `byte` of the state, one block in each bit of the word. Bytes in the order of
@@ -127,19 +129,8 @@ static void aes_key_ref(uint8_t *rk, const uint8_t *key)
 
 /* ---- random words ---- */
 
-/* bit j of x[i] <-> bit i of x[j] (Warren, Hacker's Delight, 7-3) */
-static void transpose_64x64(uint64_t x[64])
-{
-    uint64_t low = 0x00000000ffffffff;                     /* of every 2 j bits the lower j */
-    for (int j = 32; j; j /= 2, low ^= low << j)
-        for (int i = 0; i < 64; i = ((i | j) + 1) & ~j) {
-            const uint64_t t = (x[i] >> j ^ x[i | j]) & low;
-            x[i] ^= t << j;
-            x[i | j] ^= t;
-        }
-}
-
-static void prg_u64_ref(uint64_t *out, size_t n, const uint8_t *rk, uint64_t name, uint64_t at)
+static void prg_into_ref(void *out, const void *x, void *kept, size_t n, prg_use use, const uint8_t *rk, uint64_t name,
+                         uint64_t at)
 {
     aes_state p;
     uint64_t half[2][BATCH];
@@ -155,7 +146,21 @@ static void prg_u64_ref(uint64_t *out, size_t n, const uint8_t *rk, uint64_t nam
             for (int bit = 0; bit < 64; bit++) half[h][bit] = p[bit % 8][8 * h + bit / 8];
             transpose_64x64(half[h]);
         }
-        for (size_t i = 0; i < least(2 * BATCH, n - done); i++) out[done + i] = half[i % 2][i / 2];
+        for (size_t i = 0; i < least(2 * BATCH, n - done); i++) {
+            const uint64_t word = half[i % 2][i / 2], place = 8 * (done + i);
+            if (use == PRG_ADD32 || use == PRG_SUB32) {
+                uint32_t v[2];
+                memcpy(v, (const uint8_t *)x + place, 8);
+                for (int h = 0; h < 2; h++) v[h] += (use == PRG_ADD32 ? 1 : -1u) * (uint32_t)(word >> 32 * h);
+                memcpy((uint8_t *)out + place, v, 8);
+            } else {
+                uint64_t v = 0;
+                if (use != PRG_SET) memcpy(&v, (const uint8_t *)x + place, 8);
+                v = use == PRG_XOR ? v ^ word : use == PRG_SUB ? v - word : v + word;
+                memcpy((uint8_t *)out + place, &v, 8);
+                if (use == PRG_MASK) memcpy((uint8_t *)kept + place, &word, 8);
+            }
+        }
     }
 }
 

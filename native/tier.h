@@ -16,9 +16,18 @@ void mpc_fill_avx512(mpc_kernels *k, bool vaes);
 
 /* Elements whose random words are expanded at a time: 4 KB a stream, so a handful of streams stay in L1. */
 enum { CHUNK = 512 };
+#define IN_L1 __attribute__((aligned(64)))
+
+/* What becomes of random words s: out = s, x + s, x - s, x ^ s; the same on 32-bit halves; x + s and, beside it, s */
+typedef enum { PRG_SET, PRG_ADD, PRG_SUB, PRG_XOR, PRG_ADD32, PRG_SUB32, PRG_MASK } prg_use;
+
+/* Words from which on a result bypasses the caches: 8 MB */
+enum { LARGE = 1 << 20 };
 
 /* An element of Z_2^128: two words of memory, the lower one first, as this compiler multiplies them */
 typedef unsigned __int128 pair __attribute__((aligned(8), may_alias));
+
+typedef uint32_t half_word __attribute__((may_alias));
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 

@@ -8,6 +8,8 @@ from math import prod
 
 import numpy as np
 
+from .kernels import kernels
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -27,17 +29,17 @@ class Packed:
         if bits.size and not any(bits.strides) and bits.ndim:
             word = np.uint64(-int(bits[(0,) * bits.ndim]) % (1 << 64))  # all zeros or all ones
             return cls(np.broadcast_to(word, (words,)), bits.shape)
-        out = np.zeros(words * 8, np.uint8)
-        packed = np.packbits(bits.reshape(-1), bitorder="little")
-        out[: packed.size] = packed
-        return cls(out.view("<u8"), bits.shape)
+        out = np.empty(words, "<u8")
+        kernels().pack_bits(out, np.ascontiguousarray(bits, np.uint8), bits.size)
+        return cls(out, bits.shape)
 
     def bytes(self) -> np.ndarray:
         """The bits as uint8 0 and 1."""
         if self.words.size and not any(self.words.strides):
             return np.broadcast_to((self.words[0] & np.uint64(1)).astype(np.uint8), self.shape)
-        flat = np.unpackbits(np.ascontiguousarray(self.words).view(np.uint8), count=self.size, bitorder="little")
-        return flat.reshape(self.shape)
+        out = np.empty(self.shape, np.uint8)
+        kernels().unpack_bits(out, np.ascontiguousarray(self.words), self.size)
+        return out
 
     def rearranged(self, f: Callable[[np.ndarray], np.ndarray]) -> Packed:
         """f applied to the array of bits: a transposition, a selection, a broadcast."""
