@@ -432,7 +432,7 @@ class Additive(Protocol):
 
     def signs(self, tape: Tape, x: Share, values: Sequence[int], bits: int | None = None) -> Steps[list[Array]]:
         """Packed shares of [x < v] for public v with -2^bits <= x - v < 2^bits, from the one opening of x: bit `bits` of x - v
-        is that of x_open - v ^ r ^ borrow. By default the top bit: exact on the whole ring."""
+        is that of x_open - v ^ r ^ borrow. By default the top bit: exact unless x - v overflows, for v = 0 always."""
         bits = self.bits - 1 if bits is None else bits
         (opened,) = yield from self.masked(x)
         below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]

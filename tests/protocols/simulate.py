@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,9 +157,10 @@ def run(
     steps = []
     for p in parties:
         shares = []
+        if p.deals:
+            p.ring = TinyShapes(ring)
         for k, (operand, by_party) in enumerate(zip(operands, parts, strict=True)):
             if p.deals:
-                p.ring = TinyShapes(ring)
                 part = ring.ones() if operand.is_bit else blank((ring.lanes, *operand.shape))
             else:
                 part = by_party[p.me]
@@ -184,6 +186,11 @@ def objects_only(step: Steps[Any]) -> Steps[Any]:
 def share_of(party: int, operand: int, index: int) -> Address:
     """The address of a share of an input that is not determined by the others."""
     return ((party, party, 2), 0, operand, index)
+
+
+def honest_last(protocol: type[Additive], n: int, coalition: Collection[int]) -> int:
+    """The evaluator whose shares of inputs are what is left of the secret."""
+    return max(p for p in range(protocol._roles(n)[0]) if p not in coalition)
 
 
 def holds(coalition: Collection[int], address: Address) -> bool:
@@ -222,23 +229,15 @@ def script(
     protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], coalition: Collection[int], bits: int, digit: int
 ) -> Script:
     ring = SymbolRing(bits, digit)
-    evaluators = protocol._roles(n)[0]
-    remainder = max(p for p in range(evaluators) if p not in coalition)
+    evaluators, rest = range(protocol._roles(n)[0]), honest_last(protocol, n, coalition)
     parts = []
     for k, operand in enumerate(operands):
-        count = int(np.prod(operand.shape))
-        own = []
-        for p in range(evaluators):
-            symbols = []
-            for j in range(count):
-                address = share_of(p, k, j)
-                if p != remainder:
-                    ring.width[address] = 1 if operand.is_bit else bits
-                # the last honest share is the secret less the others
-                others = frozenset(share_of(q, k, j) for q in range(evaluators) if q != remainder)
-                symbols.append(Symbol(others | {SECRET}) if p == remainder else Symbol(frozenset([address])))
-            own.append(objects(symbols).reshape(1, *operand.shape))
-        parts.append(own)
+        places = range(prod(operand.shape))
+        words = {p: [share_of(p, k, j) for j in places] for p in evaluators if p != rest}
+        ring.width |= {a: 1 if operand.is_bit else bits for addresses in words.values() for a in addresses}
+        shares = {p: [Symbol(frozenset([a])) for a in addresses] for p, addresses in words.items()}
+        shares[rest] = [Symbol(frozenset([SECRET, *(addresses[j] for addresses in words.values())])) for j in places]
+        parts.append([objects(shares[p]).reshape(1, *operand.shape) for p in evaluators])
     _, said = run(protocol, n, ring, gate, operands, parts)
     return Script(ring.width, said)
 
@@ -265,9 +264,7 @@ def coalitions(protocol: type[Additive], n: int) -> list[tuple[int, ...]]:
     return list(combinations(range(evaluators), evaluators - 1))
 
 
-def prove_any(
-    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4
-) -> int:
+def prove_any(protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4) -> int:
     """Proves by peeling alone that every coalition's view is uniform; returns how many observations there were."""
     total = 0
     for coalition in coalitions(protocol, n):
@@ -276,7 +273,7 @@ def prove_any(
         seen = text.seen(coalition)
         peeled = {i for i, _ in peel(seen, coalition)}
         if left := [f"element {j} of message {i} from party {text.said[i].sender}" for i, j in seen if (i, j) not in peeled]:
-            raise Leak(f"parties {coalition} of {n}: no pad of their own for {len(left)} observations, the first {left[0]}")
+            raise Leak(f"parties {coalition} of {n}: {len(left)} observations have no pad of their own, the first is {left[0]}")
         total += len(seen)
     return total
 
@@ -289,37 +286,45 @@ def nobody_tells_the_dealer(protocol: type[Additive], n: int, said: Sequence[Sai
 
 # ---- counting ------------------------------------------------------------------------------------------------------
 class Proof(NamedTuple):
-    """What was counted: tapes of one secret, settings of the coalition's own words (None: all of them), pairs peeled off; and
-    the results of every secret, with how many tapes gave each."""
+    """What was counted: how many tapes, whether these are all there are, how many pairs were peeled off; and how often each
+    result occurred, for every secret."""
 
     tapes: int
-    settings: int | None
+    whole: bool
     peeled: int
     outcomes: dict[Any, Counter[int]]
 
 
 class Tapes:
-    """Assignments of words to lanes: enumerated words are digits of the lane's number, the others are fixed."""
+    """Assignments of words to lanes: enumerated words are digits of the lane's number, fixed ones are given, and what is
+    left, on which nothing that is seen depends, is random."""
 
     def __init__(self, enumerated: Sequence[Address], width: dict[Address, int], fixed: dict[Address, int]) -> None:
         self.width, self.fixed = width, fixed
-        self.shift, at = {}, 0
+        self.shift, self.bits = {}, 0
         for address in enumerated:
-            self.shift[address] = at
-            at += width[address]
-        self.bits = at
-        self.number = np.zeros(0, WORD)
+            self.shift[address] = self.bits
+            self.bits += width[address]
+        self.number, self.drawn = np.zeros(0, WORD), dict[Address, Array]()
 
     def chunks(self) -> Iterator[int]:
         total = max(1 << self.bits, LEAST)  # more lanes than tapes: each tape equally often
         for start in range(0, total, CHUNK):
-            self.number = np.arange(start, min(start + CHUNK, total), dtype=WORD)
+            self.number, self.drawn = np.arange(start, min(start + CHUNK, total), dtype=WORD), {}
             yield len(self.number)
 
     def at(self, address: Address) -> Array:
+        if address not in self.drawn:
+            self.drawn[address] = self._at(address)
+        return self.drawn[address]
+
+    def _at(self, address: Address) -> Array:
+        if address in self.shift:
+            return self.number >> np.uint64(self.shift[address]) & np.uint64((1 << self.width[address]) - 1)
         if address in self.fixed:
             return np.full(len(self.number), self.fixed[address], WORD)
-        return self.number >> np.uint64(self.shift[address]) & np.uint64((1 << self.width[address]) - 1)
+        rng = np.random.default_rng([*address[0], *address[1:], int(self.number[0])])
+        return rng.integers(1 << self.width[address], size=len(self.number), dtype=np.uint64)
 
     def word(self, key: Array, name: int, at: int, index: int, bits: int) -> Array:
         return self.at((tuple(map(int, key[:3])), name, at, index))
@@ -361,9 +366,10 @@ def prove(
         rng = np.random.default_rng(1)
         outcomes: dict[Any, Counter[int]] = {secret: Counter() for secret in secrets}
         for _ in range(settings or 1):
-            fixed = {a: int(rng.integers(1 << bits)) for a, bits in text.width.items() if a not in enumerated}
+            own = [a for a in text.width if holds(coalition, a)]
+            fixed = {a: int(rng.integers(1 << text.width[a])) for a in own} if settings else {}
             tapes = Tapes(enumerated, text.width, fixed)
-            own = [a for a in enumerated if holds(coalition, a)]
+            own = [a for a in own if a in enumerated]
             views: dict[Any, Array] = {}
             for secret in secrets:
                 view, results = count(protocol, n, gate, operands, secret, bits, digit, tapes, coalition, list(seen), own)
@@ -371,8 +377,23 @@ def prove(
                 group = tuple(results) if output else None
                 if not np.array_equal(views.setdefault(group, view), view):
                     raise Leak(f"parties {coalition} of {n} tell {secret} from another secret")
-        proofs.append(Proof(1 << tapes.bits, settings, peeled, outcomes))
+        proofs.append(Proof(1 << tapes.bits, len(enumerated) == len(text.width), peeled, outcomes))
     return proofs
+
+
+def split(
+    ring: TinyRing, holders: Sequence[int], rest: int, k: int, operand: Operand, secret: Any, word: Callable[[Address], Array]
+) -> list[Any]:
+    """Shares of the k-th operand: words of the tape for all holders but `rest`."""
+    given = np.broadcast_to(np.asarray(secret).astype(WORD), (ring.lanes, *operand.shape))
+    shares, left = {}, given
+    for p in holders:
+        if p != rest:
+            words = [word(share_of(p, k, j)) for j in range(prod(operand.shape))]
+            shares[p] = np.stack(words, -1).reshape(given.shape)
+            left = left - shares[p]
+    shares[rest] = ring.low(left, 1 if operand.is_bit else None)  # modulo 2 a difference is an XOR
+    return [ring.pack(shares[p]) if operand.is_bit else shares[p] for p in holders]
 
 
 def relevant(text: Script, seen: Seen, coalition: Collection[int], limit: int, settings: int | None) -> list[Address]:
@@ -398,22 +419,13 @@ def count(
     own: Sequence[Address],
 ) -> tuple[Array, Counter[int]]:
     """(the views of all tapes, encoded and sorted; how often each result occurs)."""
-    evaluators = protocol._roles(n)[0]
-    remainder = max(p for p in range(evaluators) if p not in coalition)
     codes, results = [], Counter[int]()
     for lanes in tapes.chunks():
         ring = TinyRing(bits, lanes, tapes.word, digit)
-        parts = []
-        for k, (operand, value) in enumerate(zip(operands, secret, strict=True)):
-            given = np.broadcast_to(np.asarray(value).astype(WORD), (lanes, *operand.shape))
-            shares = {}
-            for p in range(evaluators):
-                if p != remainder:
-                    words = [tapes.at(share_of(p, k, j)) for j in range(int(np.prod(operand.shape)))]
-                    shares[p] = np.stack(words, -1).reshape(lanes, *operand.shape)
-            width = 1 if operand.is_bit else bits  # modulo 2 a difference is an XOR
-            shares[remainder] = ring.low(given - sum(shares.values(), np.zeros(given.shape, WORD)), width)
-            parts.append([ring.pack(shares[p]) if operand.is_bit else shares[p] for p in range(evaluators)])
+        parts = [
+            split(ring, range(protocol._roles(n)[0]), honest_last(protocol, n, coalition), k, operand, value, tapes.at)
+            for k, (operand, value) in enumerate(zip(operands, secret, strict=True))
+        ]
         found, said = run(protocol, n, ring, gate, operands, parts)
         code, used = np.zeros(lanes, WORD), 0
         elements = {i: spread_out(ring, said[i].array) for i in dict.fromkeys(i for i, _ in observed)}
@@ -423,9 +435,8 @@ def count(
             code, used = code << np.uint64(width) | value, used + width
         assert used <= 64, "a view does not fit a word"
         codes.append(code)
-        result = total(ring, found[:evaluators])
-        if result is not None:
-            results.update(dict(zip(*(a.tolist() for a in np.unique(result, return_counts=True)), strict=True)))
+        result = total(ring, found[: protocol._roles(n)[0]] if isinstance(found[0], Share) else found)
+        results.update(dict(zip(*(a.tolist() for a in np.unique(result, return_counts=True)), strict=True)))
     return np.sort(np.concatenate(codes)), results
 
 
@@ -437,12 +448,48 @@ def spread_out(ring: TinyRing, array: Array) -> list[tuple[Array, int]]:
     return [(ring.unpack(plane), 1) for plane in np.ascontiguousarray(array).reshape(-1, ring.lanes // 64)]
 
 
-def total(ring: TinyRing, results: Sequence[Any]) -> Array | None:
-    """The shared result in all lanes: rows of words side by side as one number."""
-    if not all(isinstance(r, Share) for r in results):
-        return None
+def total(ring: TinyRing, results: Sequence[Any]) -> Array:
+    """The shared (or revealed) result in all lanes: an element's words side by side as one number."""
+    if not isinstance(results[0], Share):
+        return next(value for value in results if value is not None)
     parts = [r.parts[0] for r in results]
     if results[0].is_bits:
         return ring.unpack(ring.xor([p.words for p in parts]))
     summed = ring.low(sum(parts[1:], parts[0])).reshape(ring.lanes, -1)
     return np.asarray(sum(column << np.uint64(ring.bits * i) for i, column in enumerate(summed.T)))
+
+
+# ---- what the rules of symbols claim, on real words --------------------------------------------------------------------
+def influences(
+    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4
+) -> None:
+    """Lane i runs a random tape with word i moved. A message that moves must name the word; where it is a pad, the message
+    moves by exactly as much."""
+    text = script(protocol, n, gate, operands, (), bits, digit)
+    rng = np.random.default_rng(2)
+    words = list(text.width)
+    lanes = 64 * max(-(-(1 + len(words)) // 64), 2)
+    tape = {}
+    for i, address in enumerate(words):
+        width = text.width[address]
+        value, move = (int(v) for v in rng.integers(0, 1 << width, 2, np.uint64))
+        tape[address] = np.full(lanes, value, WORD)
+        tape[address][1 + i] += np.uint64(move or 1)
+        tape[address] &= np.uint64((1 << width) - 1)
+    ring = TinyRing(bits, lanes, lambda key, name, at, index, _: tape[tuple(map(int, key[:3])), name, at, index], digit)
+    secrets = [rng.integers(0, 2 if o.is_bit else 1 << 40, o.shape, np.uint64) for o in operands]
+    evaluators, rest = range(protocol._roles(n)[0]), honest_last(protocol, n, ())
+    parts = [
+        split(ring, evaluators, rest, k, o, v, tape.__getitem__) for k, (o, v) in enumerate(zip(operands, secrets, strict=True))
+    ]
+    _, said = run(protocol, n, ring, gate, operands, parts)
+    for symbolic, real in zip(text.said, said, strict=True):
+        for symbol, (values, _) in zip(symbolic.array.reshape(-1), spread_out(ring, real.array), strict=True):
+            moved = {words[i - 1] for i in np.flatnonzero(values[1 : 1 + len(words)] != values[0]) + 1}
+            assert moved <= symbol.words, f"a message from {real.sender} depends on {moved - symbol.words}"
+            one = (1 << int(values.max()).bit_length()) - 1  # dealt words may be cut to fewer bits
+            for address in symbol.pads:
+                i = 1 + words.index(address)
+                old, new, moved_by = int(values[0]), int(values[i]), int(tape[address][i]) - int(tape[address][0])
+                flipped = int(tape[address][i]) ^ int(tape[address][0])
+                assert not (new - old - moved_by) & one or not (new - old + moved_by) & one or not (new ^ old ^ flipped) & one

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpc.protocols.additive import Additive
-from mpc.protocols.base import Origin, Share, Steps, Tape
+from mpc.protocols.base import Origin, Share, Tape
 from mpc.protocols.helper import Helper
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Name
