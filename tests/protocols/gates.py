@@ -57,6 +57,11 @@ def inner(p: Additive, tape: Tape, x: Share, y: Share) -> Steps[Share]:
     return p.bilinear(tape, MATMUL, x, y, 0, "dither")
 
 
+def norm(p: Additive, tape: Tape, x: Share) -> Steps[Share]:
+    """x times its transpose, which is opened through x."""
+    return p.bilinear(tape, MATMUL, x, p.rearrange(x, lambda a: a.swapaxes(1, 2)), 0, "dither")
+
+
 def truncate(bits: int, rounding: str = "dither") -> Step:
     return lambda p, tape, x: p.trunc(tape, x, bits, rounding)
 
@@ -186,6 +191,7 @@ GATES = {
     "multiply": Gate(multiply, TWO),
     "square": Gate(square, ONE),
     "inner product": Gate(inner, (ROW, COLUMN)),
+    "product of two views": Gate(norm, (ROW,)),
     "truncate": Gate(truncate(16), ONE),
     "truncate far": Gate(truncate(40), ONE),
     "truncate to floor": Gate(truncate(16, "floor"), ONE),

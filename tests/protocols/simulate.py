@@ -10,9 +10,11 @@ depends on is uniform whatever the others are, so the pair can be taken away; if
 is the lemma of docs/protocols.md ("why views are uniform"), read backwards, with its premises checked on the text. It
 trusts the rules of `Symbol`; counting trusts nothing and is what the rules are held against.
 
-Where a tape is too long to be counted, `prove` peels pairs off until the rest can be, and counts that. If the coalition's own
-words do not fit either, they are held at a few random settings: then the claim is proven for these settings only.
-`Proof` says which of this happened.
+Where a tape is too long to be counted, `prove` leaves out the words on which nothing that is seen depends, and peels pairs off
+until the rest can be counted; `Proof` says so. With `settings` the coalition's own words are held at a few random settings
+and the claim is proven for these only: for a receiver whose result depends on them, and to refute.
+
+Every word is that of one element: that elements at different positions never share one is tested in test_transcripts.py.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Symbol:
         self.words, self.pads = words, pads
 
     def mixed(self, other: Any) -> Symbol:
-        """Any function of both."""
+        """Any function of both; a conversion between bits and words, so that a pad has the width of what it hides."""
         return Symbol(self.words | other.words if isinstance(other, Symbol) else self.words)
 
     def added(self, other: Any) -> Symbol:
@@ -228,6 +230,7 @@ class Script(NamedTuple):
 def script(
     protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], coalition: Collection[int], bits: int, digit: int
 ) -> Script:
+    """Runs the gate on symbols. Every evaluator's share of an input is a word but one honest one's, which is the rest."""
     ring = SymbolRing(bits, digit)
     evaluators, rest = range(protocol._roles(n)[0]), honest_last(protocol, n, coalition)
     parts = []
@@ -264,7 +267,9 @@ def coalitions(protocol: type[Additive], n: int) -> list[tuple[int, ...]]:
     return list(combinations(range(evaluators), evaluators - 1))
 
 
-def prove_any(protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4) -> int:
+def prove_by_pads(
+    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4
+) -> int:
     """Proves by peeling alone that every coalition's view is uniform; returns how many observations there were."""
     total = 0
     for coalition in coalitions(protocol, n):
@@ -374,6 +379,7 @@ def prove(
             for secret in secrets:
                 view, results = count(protocol, n, gate, operands, secret, bits, digit, tapes, coalition, list(seen), own)
                 outcomes[secret] += results
+                assert not output or len(results) == 1, "the result is not determined: hold the coalition's words (`settings`)"
                 group = tuple(results) if output else None
                 if not np.array_equal(views.setdefault(group, view), view):
                     raise Leak(f"parties {coalition} of {n} tell {secret} from another secret")
@@ -418,7 +424,7 @@ def count(
     observed: Sequence[tuple[int, int]],
     own: Sequence[Address],
 ) -> tuple[Array, Counter[int]]:
-    """(the views of all tapes, encoded and sorted; how often each result occurs)."""
+    """(the views of all tapes for one secret, each as one number, sorted; how often each result occurs)."""
     codes, results = [], Counter[int]()
     for lanes in tapes.chunks():
         ring = TinyRing(bits, lanes, tapes.word, digit)
