@@ -46,6 +46,12 @@ class SessionError(MPCError):
     """The session is closed, or arrays of two sessions were mixed. Start a new one, or stay within one `with` block."""
 
 
+class StoreError(MPCError):
+    """Preprocessing that cannot be used: missing, used before, damaged, or for another program. Make it anew (`mpc prep`)."""
+
+    exit_code = 5
+
+
 class UsageError(MPCError):
     """A wrong argument on the command line or of a constructor. The message lists what is possible."""
 

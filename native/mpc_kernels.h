@@ -69,6 +69,16 @@ typedef struct mpc_kernels {
     /* Dealer: hi = (r >> f) - (the sum of the streams), top likewise of r >> 63, `count` = evaluators - 1 */
     void (*trunc_deal_u64)(uint64_t *hi, void *top, const uint64_t *r, size_t n, int f, const uint8_t *rks, size_t count,
                            uint64_t name_hi, uint64_t name_top, uint64_t at);
+    /* Share of t y + rho for a t that was truncated by f <= 32 bits from the opened c (masked by r), and an opened y with my
+     * share q of its mask: z = t y - ((c >> f) - 2^(62-f)) q - (c's top bit == 0 ? d << (64 - f) : 0) + rho + offset,
+     * rho the stream name_rho; d my share of (r >> 63) q, NULL: the stream name_d, as prg_add_u32 reads it */
+    void (*chain_u64)(uint64_t *z, const uint64_t *c, const uint64_t *t, const uint64_t *y, const uint64_t *q, size_t n,
+                      int f, uint64_t offset, const uint32_t *d, const uint8_t *rk, uint64_t name_d, uint64_t name_rho,
+                      uint64_t at);
+    /* Dealer: d = (r >> 63) q - the first parties - 1 streams name_d; hidden = the mask of the sum of all z:
+     * the sum of all streams name_rho - (r >> f) q */
+    void (*chain_deal_u64)(uint32_t *d, uint64_t *hidden, const uint64_t *r, const uint64_t *q, size_t n, int f,
+                           const uint8_t *rks, size_t parties, uint64_t name_d, uint64_t name_rho, uint64_t at);
     /* y = b ? xb : x - xb, xb = xhat * B - R: share of x (1 - bit), b the opened (bit ^ beta), B and R shares of beta and of
      * r * beta (xhat = x + r opened); B and R both NULL: expand from rk */
     void (*select_u64)(uint64_t *y, const uint64_t *x, const uint64_t *xhat, const uint64_t *b, size_t n, const uint64_t *B,

@@ -20,7 +20,7 @@ FLOORS = {
     "cli": 7,
 }
 GROUND = {
-    "net": {"errors"},
+    "net": {"errors", "_native"},
     "ring": {"errors", "_native"},
     "protocols": {"errors", "ring"},
 }  # ir may use ring's shape rules

@@ -213,12 +213,22 @@ MASKS = {
     "prg_xor_u64": (1, 2, 3, 5, 6),
     "mul_pair_u64": (None, 5, 7, 8, 9),
     "mul_beaver_u64": (None, 5, 9, 10, 11),
+    "chain_u64": (None, 5, 9, 11, 12),
     "compare_leaves": (None, 3, 9, 11, 12),
     "prg_u64": (None, 1, 2, 3, 4),
 }
 # expand a party's shares of dealt words, or serve the dealer
 EXPAND = {
-    *("trunc_u64", "select_u64", "compare_level", "trunc_deal_u64", "select_deal_u64", "compare_deal", "lookup_deal_u64"),
+    *(
+        "trunc_u64",
+        "select_u64",
+        "compare_level",
+        "trunc_deal_u64",
+        "chain_deal_u64",
+        "select_deal_u64",
+        "compare_deal",
+        "lookup_deal_u64",
+    ),
     *("spline_u64", "spline_deal_u64", "settled_u64", "bit_words_u64", "and_bits", "and_deal_bits"),
 }
 

@@ -20,7 +20,7 @@ from ..launch.study import Outcome, Study
 from ..protocols.base import available
 from . import files
 from .programs import load_program, user_code
-from .progress import run_live
+from .progress import prepare_live, run_live
 
 F = TypeVar("F", bound=Callable[..., Any])
 INTERRUPTED = 130
@@ -120,9 +120,10 @@ shape_option = click.option(
     "--local", is_flag=True, help="Every party as a process of this machine. The only way to run, so it may be left out."
 )
 @click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
+@click.option("--prepared", metavar="FOLDER", help="What `mpc prep` dealt for this run: no dealer takes part. Used up by it.")
 def run(
     program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str, as_json: bool,
-    local: bool, output: str | None,
+    local: bool, output: str | None, prepared: str | None,
 ) -> None:  # fmt: skip
     """Run a program, every party as a process of this machine.
 
@@ -140,7 +141,7 @@ def run(
         files.check_output(output, len(study.outputs))
     _warn(study)
     click.echo(f"{study}\n", err=True)
-    outcome = run_live(study)
+    outcome = run_live(study, prepared=prepared)
     click.echo(_measured(outcome), err=True)
     if output:
         files.write(output, outcome.outputs)
@@ -195,6 +196,31 @@ def audit(
     study = _study(program, inputs, shapes, protocol, parties, truncation)
     _warn(study)
     click.echo(json.dumps(study.audit.as_dict(), indent=2) if as_json else str(study.audit))
+
+
+@main.command()
+@_shared
+@shape_option
+@click.option("--folder", required=True, metavar="FOLDER", help="Where to write a file for each party.")
+def prep(
+    program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None, truncation: str,
+    as_json: bool, folder: str,
+) -> None:  # fmt: skip
+    """Do the dealer's work for one run beforehand.
+
+    A dealer needs the program and the shapes of its inputs, no data. It writes a file for each party; hand every file to its
+    party alone, over a channel you trust. The run then takes place without a dealer. A file serves one run: it is noted as
+    used (in the folder MPC_LEDGER, by default ~/.local/state/mpc/used) and removed, and a copy is refused afterwards.
+
+    
+    Example:
+        mpc prep study.py --shape a=500x30 --shape b=400x30 --protocol additive --folder deal-1
+        mpc run study.py --input a=a.csv --input b=b.csv --protocol additive --prepared deal-1
+    """
+    study = _study(program, inputs, shapes, protocol, parties, truncation)
+    paths = prepare_live(study, folder)
+    sizes = {str(p): p.stat().st_size for p in paths}
+    click.echo(json.dumps(sizes, indent=2) if as_json else "\n".join(f"{p}  {size:,} bytes" for p, size in sizes.items()))
 
 
 @main.command()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from math import ceil
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -17,14 +19,21 @@ from ..run.rehearse import THIS_MACHINE, Report
 PLAIN_SECONDS = 5.0  # between lines where there is no terminal
 
 
-def run_live(study: Study, console: Console | None = None) -> Outcome:
+def run_live(study: Study, console: Console | None = None, prepared: str | None = None) -> Outcome:
     """Runs a study on this machine with a progress bar on stderr (a line now and then if that is no terminal)."""
     console = console or Console(stderr=True)
     display = Display(study.cost)
     if not console.is_terminal:
-        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where))
+        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where), prepared)
     with Live(display, console=console, refresh_per_second=10, transient=True):
-        return study.run(display.update)
+        return study.run(display.update, prepared)
+
+
+def prepare_live(study: Study, folder: str, console: Console | None = None) -> list[Path]:
+    """Does the dealer's work with a progress bar on stderr, if that is a terminal."""
+    with Progress(*Progress.get_default_columns(), console=console or Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("dealing", total=study.cost.dealt_bytes)
+        return study.prepare(folder, lambda steps, size: bar.update(task, completed=size))
 
 
 class Display:

@@ -1,4 +1,4 @@
-"""`mpc.local`: every party as a process of this machine, over ZeroMQ."""
+"""`mpc.local`: every party as a process of this machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,13 @@ from ..ir.program import Program
 from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.session import Backend, Session
+from ..net import shared
 from ..protocols.base import Part, Protocol, available
 from ..run.execute import Measured
 from . import control
 
 Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
+TRANSPORTS = ("shared", "zeromq")
 START_SECONDS = 30.0
 GRACE_SECONDS = 6.0  # for the others to tell what they saw after a party is gone
 
@@ -61,6 +65,8 @@ def local(
     truncation: str = "dither",
     dtype: DType | None = None,
     names: Sequence[str] = (),
+    transport: str = "shared",
+    prepared: str | Path | None = None,
     deadline: float = 300.0,
     progress: Progress | None = None,
 ) -> Session:
@@ -68,20 +74,50 @@ def local(
 
     One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
     real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
-    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. deadline: seconds a party may take in a
-    round. Raises UsageError for a combination that does not exist.
+    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. transport: "shared" moves data between the
+    processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
+    second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs. deadline: seconds a
+    party may take in a round. Raises UsageError for a combination that does not exist, StoreError for preprocessing that
+    does not fit or was used.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
-    cluster = LocalCluster(chosen, protocol, parties, deadline, progress)
+    if transport not in TRANSPORTS:
+        raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
+    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress)
     return Session(chosen, protocol, parties, cluster, settings, names)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block. By a handler: a mask holds for one thread, and any may get the signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 class LocalCluster(Backend):
     """The party processes and their control sockets."""
 
-    def __init__(self, protocol: type[Protocol], name: str, parties: int, deadline: float, progress: Progress | None) -> None:
-        self.parties, self.processes = parties, parties + protocol.has_dealer
+    def __init__(
+        self,
+        protocol: type[Protocol],
+        name: str,
+        parties: int,
+        transport: str,
+        prepared: str | Path | None,
+        deadline: float,
+        progress: Progress | None,
+    ) -> None:
+        self.parties, self.processes = parties, parties + (protocol.has_dealer and prepared is None)
         self._progress = progress
         self._epoch, self._running = 0, False
         self._folder = tempfile.mkdtemp(prefix="mpc-")
@@ -89,6 +125,7 @@ class LocalCluster(Backend):
         self._sockets: list[zmq.Socket[bytes]] = []
         self._children: list[subprocess.Popen[bytes]] = []
         session = secrets.token_hex(16)
+        memory = shared.create(self.processes) if transport == "shared" and shared.available() else None
         try:
             for me in range(self.processes):
                 address = f"ipc://{self._folder}/control-{me}"
@@ -97,12 +134,17 @@ class LocalCluster(Backend):
                 socket.bind(address)
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
-                          "session": session, "deadline": deadline}  # fmt: skip
-                self._children.append(self._start(config))
+                          "session": session, "deadline": deadline, "memory": memory, "processes": self.processes,
+                          "prepared": str(prepared or "")}  # fmt: skip
+                with _undisturbed():  # a child that was started and not noted would outlive us
+                    self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
         except BaseException:
             self.close()
             raise
+        finally:
+            if memory is not None:
+                os.close(memory)
 
     @staticmethod
     def _start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -112,6 +154,7 @@ class LocalCluster(Backend):
             [sys.executable, "-m", "mpc.launch.party"],
             stdin=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
+            pass_fds=[config["memory"]] if config["memory"] is not None else [],
             start_new_session=True,  # Ctrl-C at the terminal must not reach a process that is still importing
         )
         assert child.stdin is not None

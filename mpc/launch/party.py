@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,10 +17,12 @@ import zmq
 
 from ..errors import MPCError, PeerLost, ProtocolError
 from ..ir.program import Eqn, Program
-from ..net.channel import explain
+from ..net.channel import Channel, explain
+from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
 from ..run.execute import Party
+from ..run.store import Store, path_of
 from . import control
 
 
@@ -64,15 +67,16 @@ def _keep_pages() -> None:
 def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
     me, n = config["me"], config["parties"]
     protocol = available()[config["protocol"]]
+    ends = me, config["processes"], lambda i, j: f"{config['folder']}/{i}-{j}", bytes.fromhex(config["session"])
     try:
-        channel = ZeroMQ(
-            me,
-            n + protocol.has_dealer,
-            lambda i, j: f"{config['folder']}/{i}-{j}",
-            bytes.fromhex(config["session"]),
-            deadline=config["deadline"],
-        )
-        party = Party(me, n, protocol, channel)
+        prepared = None
+        if config["prepared"]:
+            prepared = Store.open(path_of(Path(config["prepared"]), me), me, n, config["protocol"])
+        if config["memory"] is not None:
+            channel: Channel = Shared(*ends, descriptor=config["memory"], deadline=config["deadline"])
+        else:
+            channel = ZeroMQ(*ends, deadline=config["deadline"])
+        party = Party(me, n, protocol, channel, prepared)
     except MPCError as error:
         control.send(socket, {"is": "error", **control.error_fields(error, me)})
         return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..protocols.base import available
 from ..run.audit import Audit
 from ..run.execute import Measured
 from ..run.rehearse import Report
+from ..run.store import prepare
 from .local import Progress, choose_protocol, choose_settings, local
 
 
@@ -46,8 +48,9 @@ class Outcome:
 
     @property
     def as_predicted(self) -> bool:
-        """Whether every party measured exactly the rounds and bytes of the rehearsal."""
-        predicted = {link: b for link, b in self.cost.links.items() if b}
+        """Whether every party measured exactly the rounds and bytes of the rehearsal. (A dealer that was there beforehand
+        sends nothing.)"""
+        predicted = {(i, j): b for (i, j), b in self.cost.links.items() if b and i < len(self.measured)}
         return all(m.rounds == self.cost.rounds for m in self.measured) and self.links == predicted
 
 
@@ -115,16 +118,30 @@ class Study:
     def __str__(self) -> str:
         return f"{self.audit}\n\nCost\n  {self.cost.summary()}"
 
-    def run(self, progress: Progress | None = None) -> Outcome:
+    def prepare(self, folder: str | Path, progress: Callable[[int, int], None] = lambda steps, size: None) -> list[Path]:
+        """Does a dealer's work for one run beforehand: a file for each party in `folder`; see `run/store.py`. Shapes suffice.
+
+        progress: told of yields done and bytes written. Raises UsageError for a protocol without a dealer of its own.
+        """
+        chosen = choose_protocol(self.protocol, len(self.parties))
+        return prepare(self._plan.equations, self.protocol, chosen, len(self.parties), Path(folder), progress)
+
+    def run(self, progress: Progress | None = None, prepared: str | Path | None = None) -> Outcome:
         """Runs the program with every party as a process of this machine. progress: called about ten times a second with
-        rounds done, bytes moved by party 0, and "operation  file:line"."""
+        rounds done, bytes moved by party 0, and "operation  file:line". prepared: a folder that `prepare` wrote."""
         cost = self.cost
         n = len(self.parties)
         shapes = [name for name, value in self.data.items() if isinstance(value, tuple)]
         if shapes:
             raise UsageError(f"only the shape of input {shapes[0]!r} is given: a run needs its data")
         with local(
-            n, self.protocol, truncation=self._truncation, dtype=self._dtype, names=self.parties, progress=progress
+            n,
+            self.protocol,
+            truncation=self._truncation,
+            dtype=self._dtype,
+            names=self.parties,
+            prepared=prepared,
+            progress=progress,
         ) as session:
             plan = self._planned(session)
             values = plan.values()

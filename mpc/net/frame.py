@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mpc.errors import ProtocolError, UsageError
 
 Array = NDArray[Any]
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 Spec = tuple[str, tuple[int, ...]]  # (dtype such as "<u8", shape) of an expected array
 
 MAGIC, VERSION = b"MPCf", 2
@@ -201,11 +201,8 @@ class Lane:
         """
         head = frames[0]
         if head[:HEADER] != header:
-            got = parse(head[:HEADER], self.src)
-            if got.kind != DATA:
-                return None
-            check(got, self._want(DATA, round, plan.spec, plan.size), self.src)
-            raise ProtocolError(self.src, "a header that differs from the expected one", round)
+            self.explain(head[:HEADER], round, plan)
+            return None
         if plan.only and len(head) == HEADER + plan.size and len(frames) == 1:
             self.seq += 1
             self.payload += plan.size
@@ -220,6 +217,18 @@ class Lane:
         if plan.joined:
             return [_aligned(np.ndarray(shape, dtype, head, at)) for dtype, shape, at in plan.places]
         return _assemble(frames, plan)
+
+    def explain(self, head: Buffer, round: int, plan: Layout) -> None:
+        """Raise a `ProtocolError` that says how this header differs from the expected one, unless it is a control message's."""
+        got = parse(head, self.src)
+        if got.kind == DATA:
+            check(got, self._want(DATA, round, plan.spec, plan.size), self.src)
+            raise ProtocolError(self.src, "a header that differs from the expected one", round)
+
+    def passed(self, plan: Layout) -> None:
+        """Counts a message that was checked elsewhere."""
+        self.seq += 1
+        self.payload += plan.size
 
     def control(self, kind: int, payload: bytes = b"") -> bytes:
         """The next control frame; these belong to no round."""

@@ -52,6 +52,11 @@ def _opening(x: Share) -> Opening:
     return x.opening
 
 
+def _truncation_specs(shape: tuple[int, ...], bits: int) -> list[Spec]:
+    """What a truncation deals: shares of r >> bits and of r's top bit (mod 2^bits is enough)."""
+    return [(WORD.str, shape), ((HALF_WORD if bits <= 32 else WORD).str, shape)]
+
+
 class Additive(Protocol):
     """n evaluators and a dealer process that owns no data. Private against any n - 1 evaluators, or the dealer alone."""
 
@@ -236,7 +241,7 @@ class Additive(Protocol):
         """
         if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
             for a, b in ((x, y), (y, x)):
-                if a.settled is not None and a.opening is None:
+                if a.settled is not None and a.settled.bits <= 32 and a.opening is None:
                     return (yield from self._chained(tape, a, a.settled, b, bits))
         opened_x, opened_y = yield from self.masked(x, y)
         operands: Operands = (opened_x.value, opened_x.mask, opened_y.value, opened_y.mask)
@@ -276,34 +281,23 @@ class Additive(Protocol):
         products: w, which the dealer does not know, would stand inside the sum.
         """
         (opened,) = yield from self.masked(y)
-        shift, dtype = settled.bits, HALF_WORD if settled.bits <= 32 else WORD
-        word, rho = self.own(tape, Field.CHAIN), self.own(tape, Field.RHO)
-        exact = self.exact
+        hi, top, word = (self.own(tape, field) for field in (Field.HI, Field.TOP, Field.CHAIN))
+        rho, known = tape.name.field(Field.RHO), list[Array]()
 
         def deal() -> list[Array]:
             assert settled.mask is not None
-            product = exact.local(lambda r, q: (r >> np.uint64(self.bits - 1)) * q, settled.mask, self.mask_total(y))
-            return [exact.narrowed(exact.blind(product, -1, word), dtype)]
+            every = self.every(tape, Field.CHAIN)
+            wrap, hidden = self.exact.chain_deal(settled.mask, self.mask_total(y), settled.bits, every, rho)
+            known.append(hidden)
+            return [wrap, *self.exact.trunc_deal(hidden, bits, hi, top)]
 
-        dealt = (yield from self.exchange(dealt=[(dtype.str, t.shape)], deal=deal)).dealt
-        d = dealt[0] if dealt else self.ring.prg(t.shape, word)
-
-        def combine(c: Array, t: Array, f: Array, q: Array, d: Array) -> Array:
-            public = (c >> np.uint64(shift)) - np.uint64(1 << self.bits - 2 - shift)
-            wrap = (d.astype(WORD) << np.uint64(self.bits - shift)) & ((c >> np.uint64(self.bits - 1)) - np.uint64(1))
-            return np.asarray(t * f - public * q - wrap)
-
-        z = self.ring.local(combine, settled.c, t.parts[0], opened.value, opened.mask, d)
-        z = self.ring.blind(z, 1, rho)
-        if self.first:
-            z = self.ring.add(z, self.ring.filled((), self.offset(bits, "dither")))
-
-        def mask() -> Array:
-            assert settled.mask is not None
-            hidden = exact.local(lambda r, q: (r >> np.uint64(shift)) * q, settled.mask, self.mask_total(y))
-            return exact.sub(exact.blind(exact.filled(t.shape, 0), 1, self.every(tape, Field.RHO)), hidden)
-
-        return (yield from self.settle(tape, z, True, mask, bits, "dither"))
+        specs = [(HALF_WORD.str, t.shape), *_truncation_specs(t.shape, bits)]
+        dealt = (yield from self.exchange(dealt=specs, deal=deal)).dealt
+        offset = self.offset(bits, "dither") if self.first else 0
+        own = dealt[0] if dealt else None
+        z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, own, word, rho)
+        others = (yield from self.exchange([z])).words[0]
+        return self._truncated(z, others, bits, dealt[1:] if dealt else None, known, hi, top)
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""
@@ -328,28 +322,40 @@ class Additive(Protocol):
             known.append(mask())
             return self.exact.trunc_deal(known[0], bits, hi, top)
 
-        specs = [(WORD.str, z.shape), ((HALF_WORD if bits <= 32 else WORD).str, z.shape)]
-        got = yield from self.exchange([z] if hidden else [], dealt=specs, deal=deal)
-        z, others = self.ring.solid(z), got.words[0] if hidden else None
-        t = Share((self.ring.trunc(z, others, bits, self.first, got.dealt, hi, top),))
-        c = self.ring.add(z, others) if others is not None else z
+        got = yield from self.exchange([z] if hidden else [], dealt=_truncation_specs(z.shape, bits), deal=deal)
+        t = self._truncated(self.ring.solid(z), got.words[0] if hidden else None, bits, got.dealt, known, hi, top)
         if rounding == "dither":
-            t.settled = Settled(c, bits, known[0] if self.deals else None)
             return t
-        (below,) = yield from self._less(tape, [c], lambda: known[0], bits)
-        return self.sub(t, (yield from self.bit_to_word(tape, below, z.shape)))
+        assert t.settled is not None
+        (below,) = yield from self._less(tape, [t.settled.c], lambda: known[0], bits)
+        return self.sub(Share(t.parts), (yield from self.bit_to_word(tape, below, z.shape)))
+
+    def _truncated(
+        self,
+        z: Array,
+        others: Array | None,
+        bits: int,
+        dealt: Sequence[Array] | None,
+        known: Sequence[Array],
+        hi: Stream,
+        top: Stream,
+    ) -> Share:
+        """Shares of floor((x + d) / 2^bits) from c = z + others; `known`: the mask of c, at the dealer."""
+        t = Share((self.ring.trunc(z, others, bits, self.first, dealt, hi, top),))
+        c = z if others is None else self.ring.add(z, others)
+        t.settled = Settled(c, bits, known[0] if self.deals else None)
+        return t
 
     def settle_unless(self, tape: Tape, z: Array, mask: Callable[[], Array], bits: int, b: Array) -> Steps[Share]:
         """`settle` with dither, multiplied by 1 - b for packed shares b: the opened word serves the truncation and the
         product, so the result needs no opening of its own. 1 round, 36 bytes dealt."""
         hi, top = self.own(tape, Field.HI), self.own(tape, Field.TOP)
-        small = HALF_WORD if bits <= 32 else WORD
 
         def deal(beta: Array) -> list[Array]:
             r = mask()
             return [*self.exact.trunc_deal(r, bits, hi, top), self._weigh(tape, r, bits, beta)]
 
-        specs = [(WORD.str, z.shape), (small.str, z.shape), (WORD.str, (3, *z.shape))]
+        specs = [*_truncation_specs(z.shape, bits), (WORD.str, (3, *z.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, deal, [z])
         dealt = got.dealt
         t = self.ring.trunc(z, got.words[0], bits, self.first, dealt[:2] if dealt else None, hi, top)

@@ -199,10 +199,6 @@ class Ring:
         start = self.product(f, self.sub(x, r) if first else self.neg(r), y, start)
         return self.product(f, self.neg(x), s, start)
 
-    def narrowed(self, x: Array, dtype: np.dtype[Any]) -> Array:
-        """The low bits of every word."""
-        return x.astype(dtype)
-
     # ---- truncation ----
     def trunc(
         self,
@@ -226,6 +222,32 @@ class Ring:
         out = [self.empty(r.shape), self.empty(r.shape, HALF_WORD if f <= 32 else WORD)]
         self.call("trunc_deal_u64", *out, r, r.size, f, hi.keys, len(hi.keys), hi.name, top.name, hi.at)
         return out
+
+    def chain(
+        self,
+        c: Array,
+        t: Array,
+        y: Array,
+        q: Array,
+        f: int,
+        offset: int,
+        wrap: Array | None,
+        word: Stream,
+        rho: int,
+    ) -> Array:
+        """My share of t y + rho + offset for t truncated by f <= 32 bits from the opened c, y opened under my mask q; wrap =
+        the stream `word` where it is None."""
+        c, t, y, q = map(self.solid, (c, t, y, q))
+        z = self.empty(t.shape)
+        self.call("chain_u64", z, c, t, y, q, z.size, f, offset, wrap, word.keys, word.name, rho, word.at)
+        return z
+
+    def chain_deal(self, r: Array, q: Array, f: int, word: Stream, rho: int) -> tuple[Array, Array]:
+        """(correction of `wrap`, the mask of the sum of all `chain`) for the masks r of c and q of y; all of `word`'s keys."""
+        r, q = self.solid(r), self.solid(q)
+        wrap, hidden = self.empty(r.shape, HALF_WORD), self.empty(r.shape)
+        self.call("chain_deal_u64", wrap, hidden, r, q, r.size, f, word.keys, len(word.keys), word.name, rho, word.at)
+        return wrap, hidden
 
     # ---- select, bit to ring ----
     def select(self, x: Array, x_open: Array, bit_open: Array, dealt: Sequence[Array] | None, b: Stream, rb: Stream) -> Array:
@@ -399,9 +421,6 @@ class Shapes(Ring):
 
     def filled(self, shape: tuple[int, ...], value: int) -> Array:
         return blank(shape)
-
-    def narrowed(self, x: Array, dtype: np.dtype[Any]) -> Array:
-        return blank(x.shape, dtype)
 
     def spread(self, bits: Packed) -> Array:
         return blank(bits.shape)

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PeerLost, ProgramMismatch, ProtocolError
+from ..errors import PeerLost, ProgramMismatch, ProtocolError, StoreError
 from ..ir.program import Eqn, Program, first_difference
 from ..net.channel import Channel
 from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Array, Ring
 from .interpret import Context, interpret
+from .store import EPOCH, Store
 
 Progress = Callable[[int, int, Eqn | None], None]  # rounds done, bytes sent and received, current equation
 PROGRESS_SECONDS = 0.1  # between two reports
@@ -81,18 +82,24 @@ class Measured:
 
 
 class Party:
-    """Party `me` of `n` (the dealer, if there is one, is number n), with its keys and its stored shares."""
+    """Party `me` of `n` (the dealer, if there is one, is number n), with its keys and its stored shares.
 
-    def __init__(self, me: int, n: int, protocol: type[Protocol], channel: Channel) -> None:
-        self.me, self.n, self.channel = me, n, channel
-        self.processes = n + protocol.has_dealer
+    prepared: what the dealer dealt beforehand for the only run of this party; then no dealer takes part.
+    """
+
+    def __init__(self, me: int, n: int, protocol: type[Protocol], channel: Channel, prepared: Store | None = None) -> None:
+        self.me, self.n, self.channel, self.prepared = me, n, channel, prepared
+        self.processes = n + (protocol.has_dealer and prepared is None)
         seeds = self._agree_on_seeds()
+        if prepared is not None:
+            seeds[n] = prepared.seed
         self.protocol = protocol(me, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
         self.store: dict[int, Value] = {}
         self.step = 0  # yields so far: the round number in the frames
-        self._flow = _Flow(self, *self.protocol.stream) if self.protocol.stream and me in self.protocol.stream else None
+        stream = self.protocol.stream if prepared is None else None
+        self._flow = _Flow(self, *stream) if stream and me in stream else None
         self._expected: dict[int, deque[tuple[_Arrival, int, list[Spec]]]] = {
-            p: deque() for p in range(self.processes) if p != me
+            p: deque() for p in range(n + protocol.has_dealer) if p != me
         }
 
     def _agree_on_seeds(self) -> dict[int, bytes]:
@@ -110,7 +117,8 @@ class Party:
         """Raises ProgramMismatch unless all parties are about to run the same program under the same protocol, as the same run
         of the session. No share has been sent before."""
         peers = [p for p in range(self.processes) if p != self.me]
-        terms = f"{type(self.protocol).__name__} {self.n} {epoch} {program.digest.hex()}"
+        deal = self.prepared.label.deal if self.prepared else ""
+        terms = f"{type(self.protocol).__name__} {self.n} {epoch} {program.digest.hex()} {deal}"
         mine = hashlib.blake2b(terms.encode(), digest_size=32, person=b"mpc agree v1").digest()
         for p in peers:
             self.channel.send(p, self.step, [np.frombuffer(mine, np.uint8)])
@@ -146,7 +154,13 @@ class Party:
         progress: Progress | None = None,
     ) -> tuple[list[Any], Measured]:
         """The program's results at this party: a share, a revealed value, or None where only others learn it."""
+        if self.prepared is not None:
+            if epoch != EPOCH:
+                raise StoreError("preprocessing serves one run: this session has had it")
+            self.prepared.check(program)
         self.agree(program, epoch)
+        if self.prepared is not None:
+            self.prepared.use()
         current: list[Eqn | None] = [None]
 
         def observe(eqn: Eqn, _: Exchange) -> None:
@@ -204,4 +218,7 @@ class Party:
     def receive(self, peer: int) -> None:
         """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
         arrival, step, specs = self._expected[peer].popleft()
-        arrival.arrays[peer] = self.channel.recv(peer, step, specs)
+        if self.prepared is not None and peer == self.n:
+            arrival.arrays[peer] = self.prepared.read(step, specs)
+        else:
+            arrival.arrays[peer] = self.channel.recv(peer, step, specs)

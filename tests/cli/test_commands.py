@@ -232,6 +232,16 @@ def test_bad_data(folder: Path, mpc_command: Run):
     refused(mpc_command("run", "study.py", *DATA), 1, "NaN")
 
 
+def test_a_run_after_the_dealer_has_gone(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MPC_LEDGER", str(folder / "used"))
+    dealt = mpc_command("prep", "study.py", "--protocol", "additive", "--folder", "deal", *SHAPES)
+    assert dealt.exit_code == 0 and dealt.stdout.count("bytes") == len(list(Path("deal").iterdir()))
+    arguments = ("run", "study.py", "--protocol", "additive", "--prepared", "deal", *DATA)
+    first = mpc_command(*arguments)
+    assert first.exit_code == 0 and "as predicted" in first.stderr
+    refused(mpc_command(*arguments), 5)
+
+
 def test_exit_codes(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPatch):
     """Whatever ends a run ends the command with the code that `mpc --help` lists."""
     failures = {
@@ -243,7 +253,7 @@ def test_exit_codes(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPa
     }
     for code, failure in failures.items():
 
-        def fail(study: object, failure: BaseException = failure) -> None:
+        def fail(study: object, failure: BaseException = failure, **options: object) -> None:
             raise failure
 
         monkeypatch.setattr("mpc.cli.commands.run_live", fail)

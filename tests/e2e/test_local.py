@@ -1,4 +1,4 @@
-"""Real processes over ZeroMQ: what `mpc.local` starts computes, costs what was said, and ends when it should."""
+"""Real processes: what `mpc.local` starts computes, costs what was said, and ends when it should."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ X = np.linspace(-2, 2, 24).reshape(6, 4)
 W = np.linspace(-1, 1, 12).reshape(4, 3)
 
 
-def test_three_processes_add():
-    with mpc.local(parties=3) as s:
+@pytest.mark.parametrize("transport", ["shared", "zeromq"])
+def test_three_processes_add(transport: str):
+    with mpc.local(parties=3, transport=transport) as s:
         x, y = s.input([1.0, 2.0], owner=0), s.input([3.0, 4.5], owner=1)
         assert (x + y).reveal().tolist() == [4.0, 6.5]
 

@@ -136,6 +136,37 @@ def test_trunc_shares_the_quotient(kernels, rng, f):
     assert set(up.tolist()) <= {0, 1}
 
 
+@pytest.mark.parametrize("f", [1, 16, 32])
+@pytest.mark.parametrize("dealt", [False, True])
+def test_chain(kernels, rng, f, dealt):
+    (rk,), p = keys(rng, 1)
+    c, t, y, q = uniform(rng, 4, MOST)
+    d = rng.integers(0, 1 << 32, MOST, np.uint32)
+    at = 512 * f
+    words = (d if dealt else total_top([rk], OTHER, at, f)).astype(np.uint64)
+    wrap = np.where(c >> np.uint64(63), 0, words << np.uint64(64 - f))
+    want = t * y - ((c >> np.uint64(f)) - np.uint64(1 << (62 - f))) * q - wrap + stream(rk, NAME, at, MOST) + np.uint64(5)
+    own = ptr(d if dealt else None, "uint32_t *")
+    check(
+        [want],
+        lambda n, z: kernels.chain_u64(ptr(z), ptr(c), ptr(t), ptr(y), ptr(q), n, f, 5, own, p, OTHER, NAME, at),
+    )
+
+
+@pytest.mark.parametrize("f", [1, 16, 32])
+@pytest.mark.parametrize("count", [2, 3])
+def test_chain_deal(kernels, rng, f, count):
+    rks, p = keys(rng, count)
+    r, q = uniform(rng, 2, MOST)
+    at = 512 * f
+    wrap = ((r >> np.uint64(63)) * q).astype(np.uint32) - total_top(rks[:-1], OTHER, at, f)
+    hidden = total(rks, NAME, at) - (r >> np.uint64(f)) * q
+    check(
+        [wrap, hidden],
+        lambda n, d, m: kernels.chain_deal_u64(ptr(d, "uint32_t *"), ptr(m), ptr(r), ptr(q), n, f, p, count, OTHER, NAME, at),
+    )
+
+
 @pytest.mark.parametrize("dealt", [False, True])
 def test_select(kernels, rng, dealt):
     (rk,), p = keys(rng, 1)

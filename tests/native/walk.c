@@ -218,6 +218,11 @@ static void spline(size_t n, int degree)
     uint64_t *words = secret(8 * n * 3);
     y = room(8 * n), k->settled_u64(y, r, low, sign, n, 16, NULL, rks, A, B, C, 512), show("settled_u64", n, y, 8 * n);
     y = room(8 * n), k->settled_u64(y, r, low, sign, n, 16, words, rks, A, B, C, 512), show("settled_u64", n, y, 8 * n);
+    y = room(8 * n), k->chain_u64(y, r, low, sign, words, n, 16, 7, NULL, rks, A, B, 512), show("chain_u64", n, y, 8 * n);
+    uint32_t *wrap = room(4 * n);
+    y = room(8 * n), k->chain_deal_u64(wrap, y, r, low, n, 16, rks, 2, A, B, 512), show("chain_deal_u64", n, y, 8 * n);
+    y = room(8 * n), k->chain_u64(y, r, low, sign, words, n, 16, 7, wrap, rks, A, B, 512), show("chain_u64", n, y, 8 * n);
+    show("chain_deal_u64", n, wrap, 4 * n);
     y = room(8 * n), k->bit_words_u64(y, low, n, 1, NULL, rks, A, 512), show("bit_words_u64", n, y, 8 * n);
     y = room(8 * n), k->bit_words_u64(y, low, n, 0, r, rks, A, 512), show("bit_words_u64", n, y, 8 * n);
     free(words), free(r), free(sign), free(low), free(opened), free(rks);

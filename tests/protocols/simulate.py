@@ -102,7 +102,7 @@ class SymbolRing(TinyRing):
     def ones(self) -> Array:
         return np.ones(1, WORD)
 
-    def narrowed(self, x: Array, dtype: np.dtype[Any]) -> Array:
+    def narrow(self, x: Array, dtype: np.dtype[Any]) -> Array:
         return x
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:

@@ -119,6 +119,9 @@ class TinyRing(Ring):
     def unpack(self, words: Array) -> Array:
         return np.unpackbits(words.view(np.uint8), count=self.lanes, bitorder="little").astype(WORD)
 
+    def narrow(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        return x.astype(dtype)
+
     def entry(self, row: Array, place: Array) -> Array:
         return row[place.astype(np.int64)]
 
@@ -246,7 +249,30 @@ class TinyRing(Ring):
         bits = self.half_bits(f)
         upper = self.low((r >> np.uint64(f)) - self.drawn(r.shape, hi))
         sign = self.low((r >> np.uint64(self.bits - 1)) - self.drawn(r.shape, top, bits), bits)
-        return [upper, self.narrowed(sign, HALF_WORD if f <= 32 else WORD)]
+        return [upper, self.narrow(sign, HALF_WORD if f <= 32 else WORD)]
+
+    def chain(
+        self,
+        c: Array,
+        t: Array,
+        y: Array,
+        q: Array,
+        f: int,
+        offset: int,
+        wrap: Array | None,
+        word: Stream,
+        rho: int,
+    ) -> Array:
+        value, where = self._settled(c, f)
+        dealt = self.drawn(t.shape, word, self.half_bits(f)) if wrap is None else wrap
+        z = t * y - value * q - where * dealt + self.filled((), offset)
+        return self.low(z + self.drawn(t.shape, word._replace(name=rho)))
+
+    def chain_deal(self, r: Array, q: Array, f: int, word: Stream, rho: int) -> tuple[Array, Array]:
+        bits, heads = self.half_bits(f), word._replace(keys=word.keys[:-1])
+        wrap = self.low((r >> np.uint64(self.bits - 1)) * q - self.drawn(r.shape, heads, bits), bits)
+        hidden = self.low(self.drawn(r.shape, word._replace(name=rho)) - (r >> np.uint64(f)) * q)
+        return self.narrow(wrap, HALF_WORD), hidden
 
     # ---- bits and words ----
     def _chosen(self, bit: Array, one: Array, zero: Array) -> Array:

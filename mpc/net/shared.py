@@ -1,0 +1,172 @@
+"""The transport between processes of one machine: data through memory that they share, everything else through ZeroMQ.
+
+The links of `zeromq.py` stay: over them parties greet, notice a peer's death, abort and part. Only messages that carry
+arrays take another road, in the same frames: one pipe (native/mpc_pipe.h) for each direction of each pair. That saves the
+operating system's copies and ZeroMQ's hand-over between threads: a message costs two memory copies and a wake-up.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mpc._native import ffi, lib
+from mpc.errors import PeerLost, ProtocolError, Timeout
+from mpc.net.channel import Meter, Spec
+from mpc.net.frame import HEADER, Array, Buffer, Lane, layout, layout_of
+from mpc.net.link import SLICE
+from mpc.net.zeromq import ZeroMQ
+
+CAPACITY = 1 << 24  # bytes of a pipe: two openings of a million words fit, so that two who both send first rarely wait
+_HEAD, _BELL = 192, 64  # bytes before a pipe's buffer; of a process's bell
+_SLICE = int(1000 * SLICE)  # ms
+_PATIENCE = 5  # ms that a reader lets others stand before full pipes, before it takes what is in them out of the way
+
+
+def available() -> bool:
+    """Whether processes of this machine can talk so: on Linux."""
+    return bool(lib.mpc_pipe_supported()) and hasattr(os, "memfd_create")
+
+
+def create(parties: int) -> int:
+    """Memory for a session of `parties` processes: a descriptor of a file without a name, to be inherited by all of them.
+
+    Pages take memory when they are first used.
+    """
+    descriptor = os.memfd_create("mpc")
+    os.ftruncate(descriptor, _size(parties))
+    return descriptor
+
+
+def _size(parties: int) -> int:
+    return parties * _BELL + parties * parties * (_HEAD + CAPACITY)
+
+
+class Shared(ZeroMQ):
+    """Party `me`'s channel over the memory `descriptor` (see `create`), which it closes; the rest as for `ZeroMQ`."""
+
+    def __init__(self, me: int, parties: int, addresses: Any, session: bytes, *, descriptor: int, **options: Any) -> None:
+        memory = mmap.mmap(descriptor, _size(parties))
+        os.close(descriptor)
+        base = ffi.from_buffer(memory)  # keeps the mapping
+        self._base = base
+        self._bells = [base + p * _BELL for p in range(parties)]
+        self._pipes = {
+            (i, j): base + parties * _BELL + (i * parties + j) * (_HEAD + CAPACITY)
+            for i in range(parties)
+            for j in range(parties)
+        }
+        peers = [p for p in range(parties) if p != me]
+        self._to = {p: Lane(session, me, p) for p in peers}
+        self._from = {p: Lane(session, p, me) for p in peers}
+        self._aside: dict[int, bytearray] = {p: bytearray() for p in peers}  # taken out of full pipes before it was due
+        super().__init__(me, parties, addresses, session, **options)
+        self.meter = Meter(self._to, self._from)
+
+    def send(self, peer: int, round: int, arrays: Sequence[Array]) -> None:
+        """See `Channel.send`. Waits where a pipe is full, and meanwhile takes in what is meant for this party."""
+        if self._over:
+            raise self._over
+        plan = layout_of(arrays)
+        lane = self._to[peer]
+        frames = [lane.join(round, plan, arrays)] if plan.joined else lane.split(round, plan, arrays)
+        pipe, bell = self._pipes[self.me, peer], self._bells[peer]
+        for data in frames:
+            size = len(data)
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), size)
+            if done < size:
+                self._push(peer, memoryview(data)[done:], round)
+
+    def recv(self, peer: int, round: int, specs: Sequence[Spec]) -> list[Array]:
+        """See `Channel.recv`."""
+        if self._over:
+            raise self._over
+        plan = layout(tuple(specs))
+        lane = self._from[peer]
+        header = lane.header(round, plan)
+        size = HEADER + plan.size if plan.joined else HEADER
+        head = bytearray(size)
+        try:
+            got = self._get(peer, head, size, _SLICE)
+            if got < size:
+                self._wait(peer, memoryview(head)[got:HEADER], round)
+            if head[:HEADER] != header:
+                lane.explain(head[:HEADER], round, plan)
+                raise ProtocolError(peer, "a control message where data are due", round)
+            if got < size:
+                self._wait(peer, memoryview(head)[max(got, HEADER) :], round)
+            if plan.joined:
+                return lane.open([head], header, round, plan)  # type: ignore[return-value]  # the header is as expected
+            arrays = [np.empty(shape, dtype) for dtype, shape, _ in plan.places]
+            for array in arrays:
+                self._wait(peer, array.reshape(-1).view(np.uint8).data, round)
+            lane.passed(plan)
+            return arrays
+        except (PeerLost, ProtocolError) as error:
+            self._over = error
+            raise
+
+    def _get(self, peer: int, target: Buffer, size: int, wait: int) -> int:
+        """Up to `size` bytes that came from `peer`, into `target`: what was taken aside first. Waits up to `wait` ms."""
+        if aside := self._aside[peer]:
+            size = min(size, len(aside))
+            memoryview(target)[:size] = aside[:size]
+            del aside[:size]
+            return size
+        pipe, bells = self._pipes[peer, self.me], self._bells
+        return int(lib.mpc_pipe_get(pipe, CAPACITY, bells[peer], bells[self.me], ffi.from_buffer(target), size, wait))
+
+    def _wait(self, peer: int, target: memoryview, round: int) -> None:
+        """Fills `target` with what `peer` sends."""
+        link, progress = self._links[peer], time.monotonic()
+        while target:
+            gone = link.gone  # asked before looking: what came before the end is still delivered
+            got = self._get(peer, target, len(target), _PATIENCE)
+            now = time.monotonic()
+            if got:
+                target, progress = target[got:], now
+                continue
+            if gone:
+                raise self._lost(link, round)
+            self._watch(round)
+            self._make_way()
+            if now - progress > self._deadline:
+                raise Timeout(peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
+
+    def _push(self, peer: int, data: memoryview, round: int) -> None:
+        """Sends what did not fit into the pipe at once."""
+        pipe, bells, link = self._pipes[self.me, peer], self._bells, self._links[peer]
+        progress = time.monotonic()
+        while data:
+            lib.mpc_pipe_await_room(pipe, CAPACITY, bells[peer], bells[self.me], _SLICE)
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bells[peer], ffi.from_buffer(data), len(data))
+            data = data[done:]
+            if done:
+                progress = time.monotonic()
+                continue
+            self._make_way()
+            try:
+                self._watch(round)
+                if link.gone:
+                    raise self._lost(link, round)
+                if time.monotonic() - progress > self._deadline:
+                    raise Timeout(peer, f"took nothing for {self._deadline:g} s, though its process answers", round)
+            except (PeerLost, ProtocolError) as error:
+                self._over = error
+                raise
+
+    def _make_way(self) -> None:
+        """Takes aside what stands in full pipes to this party, so that parties who wait for each other go on."""
+        for peer, aside in self._aside.items():
+            pipe = self._pipes[peer, self.me]
+            if lib.mpc_pipe_full(pipe):
+                block = bytearray(CAPACITY)
+                got = lib.mpc_pipe_get(
+                    pipe, CAPACITY, self._bells[peer], self._bells[self.me], ffi.from_buffer(block), CAPACITY, 0
+                )
+                aside += memoryview(block)[:got]
