@@ -17,7 +17,7 @@ import numpy as np
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, blank, compare_counts, words_for
+from ..ring.ring import HALF_WORD, WORD, Array, Ring, Shapes, blank, words_for
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
 from .exponential import exponential_gate
 from .fields import Field
@@ -83,6 +83,7 @@ class Additive(Protocol):
         self.pair_keys = {p: keys(p, "pair") for p in self.peers}
         if self.evaluators != 2:
             self.spline = self.exp = None  # type: ignore[method-assign, assignment]
+        self.bits = ring.bits
         self.exact = ring  # what the dealer knows in full, it computes for real; its shares are blanks
         if self.deals:
             self.ring = Shapes()
@@ -304,10 +305,9 @@ class Additive(Protocol):
         c = self.ring.add(opened.value, self.ring.filled(x.shape, self.offset(bits, rounding)))
         return (yield from self.settle(tape, c, False, lambda: self.mask_total(x), bits, rounding))
 
-    @staticmethod
-    def offset(bits: int, rounding: str) -> int:
+    def offset(self, bits: int, rounding: str) -> int:
         """2^62 makes |x| < 2^62 non-negative; nearest is the floor of x + half a unit."""
-        return (1 << TOP_SHIFT) + (1 << bits - 1 if rounding == "nearest" else 0)
+        return (1 << self.bits - 2) + (1 << bits - 1 if rounding == "nearest" else 0)
 
     def settle(self, tape: Tape, z: Array, hidden: bool, mask: Callable[[], Array], bits: int, rounding: str) -> Steps[Share]:
         """Shares of floor((x + d) / 2^bits) from c = x + 2^62 + r, of which z is my share (`hidden`) or which z is.
@@ -369,7 +369,7 @@ class Additive(Protocol):
         """Dealer: corrections of beta, beta (r >> bits) and beta (r's top bit), one row each."""
         bit = self.exact.spread(Packed(beta, r.shape))
         out = self.exact.empty((3, *r.shape))
-        for row, (shift, stream) in enumerate(zip((None, bits, 63), self._weights(tape), strict=True)):
+        for row, (shift, stream) in enumerate(zip((None, bits, self.bits - 1), self._weights(tape), strict=True)):
             word = bit if shift is None else self.exact.local(lambda v, w, s=shift: (v >> np.uint64(s)) * w, r, bit)
             self.exact.blind(word, -1, stream, out=out[row])
         return out
@@ -394,7 +394,7 @@ class Additive(Protocol):
 
         One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2.
         """
-        count, n = compare_counts(bits, equal), opened[0].size
+        count, n = self.ring.compare_counts(bits, equal), opened[0].size
         hot = self.own(tape, Field.HOT)
         sign = self.own(tape._replace(at=tape.at // 64), Field.SIGN)
         trees = []  # each with AND masks of its own: they serve one evaluation
@@ -436,9 +436,10 @@ class Additive(Protocol):
             for b, x in zip(local, opened, strict=True)
         ]
 
-    def signs(self, tape: Tape, x: Share, values: Sequence[int], bits: int = 63) -> Steps[list[Array]]:
+    def signs(self, tape: Tape, x: Share, values: Sequence[int], bits: int | None = None) -> Steps[list[Array]]:
         """Packed shares of [x < v] for public v with -2^bits <= x - v < 2^bits, from the one opening of x: bit `bits` of x - v
-        is that of x_open - v ^ r ^ borrow. With 63 bits exact on the whole ring."""
+        is that of x_open - v ^ r ^ borrow. By default the top bit: exact unless x - v overflows, for v = 0 always."""
+        bits = self.bits - 1 if bits is None else bits
         (opened,) = yield from self.masked(x)
         below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]
         return (yield from self._less(tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
@@ -449,7 +450,7 @@ class Additive(Protocol):
 
     def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
         (opened,) = yield from self.masked(x)
-        (b,) = yield from self._less(tape, [opened.value], lambda: self.mask_total(x), 64, equal=True)
+        (b,) = yield from self._less(tape, [opened.value], lambda: self.mask_total(x), self.bits, equal=True)
         return Share((Packed(b, x.shape),))
 
     # ---- bits ----
@@ -520,8 +521,8 @@ class Additive(Protocol):
             assert mask is not None
             return mask
 
-        product = self.ring.sub(settled.c, self.ring.filled((), 1 << TOP_SHIFT))
-        (b,) = yield from self._less(tape, [product], known, 63, sign_bit=63)
+        product = self.ring.sub(settled.c, self.ring.filled((), 1 << self.bits - 2))
+        (b,) = yield from self._less(tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
         specs = [(WORD.str, (3, *x.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), bits, beta)])
         return self._unless_settled(tape, x.parts[0], settled.c, bits, bit, got.dealt[0] if got.dealt else None)

@@ -23,7 +23,6 @@ from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
-TOP_SHIFT = 62  # offset 2^62 makes |x| < 2^62 non-negative before an opening for truncation
 
 
 def words_for(n: int) -> int:
@@ -44,6 +43,8 @@ class Ring:
     """Z_2^64 (arrays of uint64) and packed bits, on the native kernels."""
 
     abstract = False
+    bits = 64  # of a word: what depends on the width reads it here, so that a protocol runs over smaller rings too
+    compare_counts = staticmethod(compare_counts)
 
     def __init__(self) -> None:
         self.kernels = kernels()
@@ -289,7 +290,7 @@ class Ring:
         mask: Stream,
     ) -> tuple[Array, Array]:
         """(kept planes, factors to open)."""
-        n, count = x_open.size, compare_counts(bits, equal)
+        n, count = x_open.size, self.compare_counts(bits, equal)
         local, out = self.planes(count["local1"], n), self.planes(count["open1"], n)
         self.call(
             "compare_leaves",
@@ -313,7 +314,7 @@ class Ring:
         mask: Stream,
     ) -> tuple[Array, Array | None]:
         """(kept planes, factors to open), or (the result, None) at the last level."""
-        count = compare_counts(bits, equal)
+        count = self.compare_counts(bits, equal)
         last = level == 2 or not count["open2"]
         kept = self.planes(1 if last else count["local2"], n)
         out = None if last else self.planes(count["open2"], n)
@@ -329,7 +330,7 @@ class Ring:
     ) -> list[Array]:
         """Corrections: one-hot planes of r's digits (unless `again`: dealt before) and the products of the AND masks of both
         levels."""
-        n, count = r.size, compare_counts(bits, equal)
+        n, count = r.size, self.compare_counts(bits, equal)
         out = [self.planes(count[k], n) for k in ("hot", "and1", "and2")[again:]]
         self.call(
             "compare_deal",
