@@ -21,7 +21,7 @@ import pytest
 import mpc
 
 REPEAT = 5
-SETTINGS = [("helper", 3), ("additive", 2)]
+SETTINGS = [("helper", 3), ("replicated", 3), ("additive", 2)]
 
 
 class Job(NamedTuple):

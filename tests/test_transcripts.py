@@ -109,7 +109,7 @@ Gate = Callable[[Any, Any, Any], list[Any]]
 GATES: dict[str, Gate] = {
     "multiply": lambda x, y, c: [x * y],
     "multiply twice": lambda x, y, c: [x * y, x * (y + 1), (x * y) * x],
-    "multiply int": lambda x, y, c: [x.astype(mpc.int64) * y.astype(mpc.int64)],
+    "multiply int": lambda x, y, c: [x.astype(mpc.int64) * y.astype(mpc.int64) * y.astype(mpc.int64)],
     "square": lambda x, y, c: [mpc.square(x)],
     "matmul": lambda x, y, c: [x.reshape(100, 200) @ y.reshape(200, 100)],
     "truncate": lambda x, y, c: [x * 0.3, y.astype(mpc.fixed64(8))],
@@ -176,17 +176,20 @@ def test_what_a_party_receives_is_uniform_in_chunks(protocol: str, n: int, gate:
 
 # ---- planted errors: the same tests see them ----
 def constant_origin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every share is opened under the same mask."""
-    masked = Additive.masked
+    """Every share is opened, or replicated, under the same mask."""
 
-    def reuse(self: Additive, *xs: Any) -> Any:
-        for x in xs:
-            while x.parent is not None:
-                x = x.parent
-            x.origin = Origin(Name(0, 1), 0)
-        return masked(self, *xs)
+    def reusing(hide: Callable[..., Any]) -> Callable[..., Any]:
+        def reuse(self: Any, *xs: Any) -> Any:
+            for x in xs:
+                while x.parent is not None:
+                    x = x.parent
+                x.origin = Origin(Name(0, 1), 0)
+            return hide(self, *xs)
 
-    monkeypatch.setattr(Additive, "masked", reuse)
+        return reuse
+
+    monkeypatch.setattr(Additive, "masked", reusing(Additive.masked))
+    monkeypatch.setattr(Replicated, "replicated", reusing(Replicated.replicated))
 
 
 def no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,11 +215,11 @@ def biased(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_zero_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A party's summand of a product is sent as it is."""
-    monkeypatch.setattr(Replicated, "_blinded", lambda self, x, bits, sign, stream: x)
+    monkeypatch.setattr(Replicated, "_with_zero", lambda self, z, name, at, bits: z)
 
 
 PLANTED = [(constant_origin, "multiply"), (no_mask, "multiply"), (one_stream_for_two_dealt_words, "relu"), (biased, "and")]
-IN_REPLICATED = [(no_zero_sharing, "multiply int"), (no_mask, "truncate"), *PLANTED[2:]]
+IN_REPLICATED = [(no_zero_sharing, "multiply int"), *PLANTED[2:]]
 
 
 @pytest.mark.parametrize(

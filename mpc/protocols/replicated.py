@@ -1,38 +1,71 @@
-"""Three symmetric parties, two-of-three replicated sharing: x = x_0 + x_1 + x_2, party i holds (x_i, x_{i+1}).
+"""Three equal parties, two-of-three replicated sharing: x = x_0 + x_1 + x_2, and party i holds (x_i, x_{i+1}).
 
-A replicated share is an opened share, in three ways. Whoever holds neither of its own: x_1 is known to parties 0 and 1, and
-r = -(x_0 + x_2) to party 2, of which party 0 knows r_0 = -x_0 and party 1 knows r_1 = -x_2. That is what the gates of
-`helper` call x opened under the mask r: x_1 = x + r. So all of them run here with nothing to open, and any party may deal
-(`role` k: parties k and k + 1 evaluate, party k + 2 deals); chunks of a large array take turns, so every link and processor
-carries the same load. A gate leaves its result as a sharing of two, (u_0, u_1); opening that under a mask of its own makes
-it replicated again: x_0 = -r_0, x_1 = u + r, x_2 = -r_1.
+A replicated share is an opened share, in three ways. Party 2, for one, does not hold x_1, which parties 0 and 1 both hold;
+it holds r = -(x_0 + x_2), of which party 0 knows r_0 = -x_0 and party 1 knows r_1 = -x_2. The gates of `helper` call that x
+opened under the mask r: x_1 = x + r. So all of them run here with nothing left to open, and any party may deal: in `role` k
+parties k and k + 1 evaluate and party k + 2 deals. The chunks of a large array take turns, so that every link and processor
+carries the same load. A gate leaves its result as summands, one at each party (the dealer's is 0). What has to be replicated
+again is so by one message a party, under a zero sharing; sums, outputs and local maps need none.
 
-Why views stay uniform. (a) Who deals in a gate receives nothing in it, so never holds an opened value with its masks.
-(b) What is dealt from r is split with fresh words of the first evaluator, and enters a message after both evaluators hold
-x + r: they do before the gate begins (causality). (c) Nothing else is opened under r: messages are hidden by words of this
-equation and role, whose keys are the role's own. r itself need not be uniform, since a comparison or a table is right for
-every r; only a truncation takes its public dither from an opened word, so it opens one under a fresh mask. In a product
-without truncation party i sends its summand to party i - 1 under a zero sharing, of which that party lacks one word.
+Why views stay uniform. (a) Who deals in a gate receives nothing in it: it never holds an opened value together with its
+masks. (b) What is dealt is split by fresh words of the first evaluator, and both evaluators held x + r before the gate began
+(causality). (c) Nothing is opened under r a second time: messages are hidden by words of this equation, and every role has
+keys of its own. r need not be uniform, since comparisons, tables and products are right for every r; only a truncation takes
+its public dither from an opened word, so x is shared afresh before it. (d) A summand goes to the party before under a zero
+sharing, of which that party lacks a word.
 
-Sources: Araki et al., CCS 2016 (products); Mohassel, Rindal, ABY3, CCS 2018; docs/protocols.md for the gates.
+Sources: Araki et al., CCS 2016 (products, zero sharing); Mohassel, Rindal, ABY3, CCS 2018; docs/protocols.md (gates).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..ring.bilinear import Bilinear
+from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import Array, Ring, blank
-from .base import OPERAND, Exchange, Inbox, Keys, Opening, Origin, Part, Protocol, Share, Steps, T, Tape
+from .additive import Deal, Received
+from .base import (
+    IDLE,
+    OPERAND,
+    PENDING,
+    Exchange,
+    Inbox,
+    Keys,
+    Opening,
+    Origin,
+    Part,
+    Protocol,
+    Share,
+    Spec,
+    Steps,
+    T,
+    Tape,
+)
 from .fields import Field
 from .helper import Helper
 
-Gate = Callable[..., Steps[Share]]  # a helper's step, on its own shares
+
+class Role(Helper):
+    """A party's gates in one role. Bits may be given as what parties already know of them: (b ^ beta, the dealer's beta)."""
+
+    def open_bit(
+        self,
+        tape: Tape,
+        b: Array | Opening,
+        dealt: Sequence[Spec],
+        deal: Callable[[Array], list[Array]],
+        words: Sequence[Array] = (),
+        beta: int = Field.BETA,
+    ) -> Steps[tuple[Array, Received]]:
+        if not isinstance(b, Opening):
+            return (yield from super().open_bit(tape, b, dealt, deal, words, beta))
+        known: Deal = lambda: deal(b.mask)  # noqa: E731
+        return b.value, (yield from self.exchange(words, (), dealt, known))
 
 
 class _Turned:
@@ -64,7 +97,7 @@ def turned(role: int, step: Steps[T]) -> Steps[T]:
 
 
 def is_replicated(x: Share) -> bool:
-    """Or else a sharing of parties 0 and 1, which they open when a product needs it."""
+    """Two components; or else one, a summand of x."""
     return len(x.parts) == 2
 
 
@@ -84,107 +117,132 @@ class Replicated(Protocol):
         super().__init__(me, n, ring, keys)
         self.before, self.after = (me - 1) % 3, (me + 1) % 3
         self.key_before, self.key_after = keys(self.before, "replicated"), keys(self.after, "replicated")
-        self.roles = [self._helper(role, keys) for role in range(3)]
+        self.roles = [self._role(role, keys) for role in range(3)]
 
-    def _helper(self, role: int, keys: Keys) -> Helper:
-        """My part in a role, with keys of its own: the roles' words have nothing in common."""
-        me = (self.me - role) % 3
-        return Helper(me, 3, self.ring, lambda peer, purpose: keys((peer + role) % 3, f"{purpose}, role {role}"))
+    def _role(self, role: int, keys: Keys) -> Role:
+        """Keys of its own: what is random in one role has nothing in common with another's."""
+        return Role((self.me - role) % 3, 3, self.ring, lambda p, purpose: keys((p + role) % 3, f"{purpose} in role {role}"))
 
     # ---- the two forms of a share ----
-    def as_pair(self, x: Share, role: int) -> Share:
-        """x as the helper of `role` knows it: a sharing of two, and already open if x is replicated."""
-        if not is_replicated(x):
-            return x  # of role 0; nothing else is left so
+    def replicated(self, *xs: Share) -> Steps[list[Share]]:
+        """Those that are not yet: one round, 8 bytes or 1 bit an element sent by each party, once for each share. A view is
+        made from the share that it is a view of."""
+        roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
+        new = [x for x in roots if x.opening is None]
+        if new:
+            mine = []
+            for x in new:
+                assert x.origin is not None, "a share without a name cannot be replicated"
+                x.opening = PENDING
+                name, field, at = x.origin
+                mine.append(self._with_zero(x.parts[0].words if x.is_bits else x.parts[0], name.field(field), at, x.is_bits))
+            got = yield from self._pass_on(mine)
+            for x, part, following in zip(new, mine, got, strict=True):
+                parts: Any = (Packed(p, x.shape) for p in (part, following)) if x.is_bits else (part, following)
+                x.opening = Opening(*parts)
+        while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
+            yield IDLE
+        return [x if is_replicated(x) else Share(tuple(self._opening(x))) for x in xs]
+
+    @staticmethod
+    def _root(x: Share) -> Share:
+        while x.parent is not None and x.opening is None:
+            x = x.parent
+        return x
+
+    def _opening(self, x: Share) -> Opening:
+        """Both components, if x or what it is a view of has been replicated."""
+        if x.opening is None:
+            view = x.view
+            assert x.parent is not None and view is not None
+            whole: Any = self._opening(x.parent)
+            x.opening = Opening(*((p.rearranged(view) for p in whole) if x.is_bits else map(view, whole)))
+        return x.opening
+
+    def _with_zero(self, z: Array, name: int, at: int, bits: bool) -> Array:
+        """z + my word of a zero sharing: raw, a summand depends on more than the value."""
+        z = self._blinded(z, bits, 1, Stream(self.key_after, name, at))
+        return self._blinded(z, bits, -1, Stream(self.key_before, name, at))
+
+    def _blinded(self, x: Array, bits: bool, sign: int, stream: Stream) -> Array:
+        if bits:
+            return self.ring.blind_bits(x, stream._replace(at=stream.at // 64))
+        return self.ring.blind(x, sign, stream)
+
+    def _pass_on(self, mine: list[Array]) -> Steps[list[Array]]:
+        """Every party's arrays to the one before it."""
+        specs = [(a.dtype.str, a.shape) for a in mine]
+        return (yield Exchange({self.before: mine}, {self.after: specs}))[self.after]
+
+    def _as_opened(self, role: int, x: Share) -> Share:
+        """A replicated share as the gates of `role` know it."""
+        ring, me = self.ring, (self.me - role) % 3
         mine, following = x.parts
-        me = (self.me - role) % 3
         if x.is_bits:
-            words = (self.ring.xor([mine.words, following.words]), following.words, blank(mine.words.shape))[me]
-            return Share((Packed(words, x.shape),))
-        ring, empty = self.ring, blank(x.shape)
+            e = (following.words, mine.words, blank(mine.words.shape))[me]
+            beta = ring.xor([mine.words, following.words]) if me == 2 else blank(e.shape)
+            return Share((Opening(ring.solid(e), ring.solid(beta)),))
         if me == 0:
-            pair, opening = ring.add(mine, following), Opening(following, ring.neg(mine))
+            y, opening = Share((ring.add(mine, following),)), Opening(following, ring.neg(mine))
         elif me == 1:
-            pair, opening = following, Opening(mine, ring.neg(following))
+            y, opening = Share((following,)), Opening(mine, ring.neg(following))
         else:
-            pair, opening = empty, Opening(empty, empty)
-        y = Share((pair,))
-        y.opening = opening
-        if me == 2:
+            empty = blank(x.shape)
+            y, opening = Share((empty,)), Opening(empty, empty)
             y.masks = [ring.neg(following), ring.neg(mine)]
+        y.opening = opening
         return y
 
-    def replicated(self, *xs: Share) -> Steps[list[Share]]:
-        """Those that are not yet: one round, 8 bytes an element between parties 0 and 1, once for each share."""
-        pairs = [x for x in xs if not is_replicated(x)]
-        opened = iter((yield from self.roles[0].masked(*pairs)))
-        return [x if is_replicated(x) else self._from_opening(0, x, next(opened)) for x in xs]
+    def gate(self, gate: Callable[..., Steps[Share]], tape: Tape, *xs: Share) -> Steps[Share]:
+        """A helper's gate; chunks take turns at the roles."""
+        role = 0 if tape.chunk is None else tape.chunk % 3
+        xs = tuple((yield from self.replicated(*xs)))
+        y = yield from turned(role, gate(self.roles[role], tape, *(self._as_opened(role, x) for x in xs)))
+        return self._summands(tape, y)
 
-    def _from_opening(self, role: int, x: Share, opening: Opening) -> Share:
-        helper, ring = self.roles[role], self.ring
-        if helper.deals:
-            r0, r1 = helper.masks(x)
-            return Share((ring.neg(r1), ring.neg(r0)))
-        parts = (ring.neg(opening.mask), opening.value)
-        return Share(parts if helper.first else parts[::-1])
+    def _summands(self, tape: Tape, y: Share) -> Share:
+        z = Share(y.parts)
+        z.settled = y.settled if tape.chunk is None else None  # only parties 0 and 1 go on from there
+        return z
 
-    def _reshare(self, role: int, tape: Tape, x: Share) -> Steps[Share]:
-        """A gate's result, replicated: 1 round, 8 bytes or 1 bit an element each way between the evaluators."""
-        helper = self.roles[role]
-        if not x.is_bits:
-            x = Share(x.parts, Origin(tape.name, 0, tape.at))
-            (opening,) = yield from helper.masked(x)
-            return self._from_opening(role, x, opening)
-        words = x.parts[0].words
-        stream = helper.own(tape._replace(at=tape.at // 64), 0)
-        mine = helper.ring.blind_bits(words, stream)
-        got = yield from helper.exchange(bits=[mine])
-        zero = self.ring.filled(words.shape, 0)
-        if helper.deals:
-            r0, r1 = (self.ring.blind_bits(zero, stream._replace(keys=helper.all_keys[i : i + 1])) for i in range(2))
-            parts = (r1, r0)
-        else:
-            parts = (self.ring.blind_bits(zero, stream), self.ring.xor([mine, *got.bits]))
-            parts = parts if helper.first else parts[::-1]
-        return Share(tuple(Packed(p, x.shape) for p in parts))
-
-    def gate(self, gate: Gate, tape: Tape, *xs: Share) -> Steps[Share]:
-        """A helper's gate. Chunks of replicated operands take turns at the roles, and their results are replicated again;
-        otherwise the result stays a sharing of parties 0 and 1, which is all that most gates read."""
-        if tape.chunk is None or not all(map(is_replicated, xs)):
-            role, turns = 0, False
-        else:
-            role, turns = tape.chunk % 3, True
-        step = gate(self.roles[role], tape, *(self.as_pair(x, role) for x in xs))
-        y = yield from turned(role, step)
-        return (yield from turned(role, self._reshare(role, tape, y))) if turns else y
+    def _settled(self, x: Share) -> Share | None:
+        """x as parties 0 and 1 hold it, if they truncated it and it has not been replicated since."""
+        if x.settled is None or is_replicated(x) or self._root(x).opening is not None:
+            return None
+        y = Share(x.parts)
+        y.settled = x.settled
+        return y
 
     # ---- input and output ----
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:
         """x_o from the seed that the owner o shares with the party before it, x_{o+1} = x - x_o sent to the one after it,
         and 0: one message of 8 bytes or 1 bit an element."""
-        ring = self.ring
-        zero = blank(ring.planes(1, int(np.prod(shape))).shape if bits else shape)
+        zero = blank(self.ring.planes(1, int(np.prod(shape))).shape if bits else shape)
         place = (self.me - owner) % 3  # 0: the owner; 1: who comes after it; 2: before it
-        name, at = tape.name.field(Field.INPUT), tape.at
-        send, recv = {}, {}
-        random = sent = zero
-        if place != 1:
-            stream = Stream(self.key_before if place == 0 else self.key_after, name, at)
-            random = self._blinded(self.ring.filled(zero.shape, 0), bits, 1, stream)
+        stream = Stream(self.key_before if place == 0 else self.key_after, tape.name.field(Field.INPUT), tape.at)
+        random = self._blinded(zero, bits, 1, stream) if place != 1 else zero
         if place == 0:
-            sent = self._blinded(value.words if bits else value, bits, -1, stream)  # type: ignore[union-attr, arg-type]
-            send = {self.after: [sent]}
-        if place == 1:
-            recv = {owner: [(zero.dtype.str, zero.shape)]}
-        got = yield Exchange(send, recv)
-        if place == 1:
-            sent = got[owner][0]
-        parts = ((random, sent), (sent, zero), (zero, random))[place]
+            rest = self._blinded(value.words if bits else value, bits, -1, stream)  # type: ignore[union-attr, arg-type]
+            yield Exchange({self.after: [rest]}, {})
+            parts = random, rest
+        elif place == 1:
+            parts = (yield Exchange({}, {owner: [(zero.dtype.str, zero.shape)]}))[owner][0], zero
+        else:
+            yield IDLE
+            parts = zero, random
         return Share(tuple(Packed(p, shape) for p in parts) if bits else parts)
 
     def reveal(self, tape: Tape, x: Share, to: tuple[int, ...]) -> Steps[Part | None]:
-        return (yield from self.roles[0].reveal(tape, self.as_pair(x, 0), to))
+        """One round; every party sends its summand under a zero sharing."""
+        part = x.parts[0].words if x.is_bits else x.parts[0]
+        mine = self._with_zero(part, tape.name.field(Field.ZERO), tape.at, x.is_bits)
+        sources = [self.before, self.after] if self.me in to else []
+        spec = [(mine.dtype.str, mine.shape)]
+        got = yield Exchange({p: [mine] for p in to if p != self.me}, dict.fromkeys(sources, spec))
+        if self.me not in to:
+            return None
+        arrays = [mine, *(got[p][0] for p in sources)]
+        return Packed(self.ring.xor(arrays), x.shape) if x.is_bits else self.ring.total(arrays)
 
     def constant(self, c: Array) -> Share:
         """x_1 = c: open to parties 0 and 1, under the mask 0."""
@@ -193,98 +251,83 @@ class Replicated(Protocol):
         return Share(tuple(map(Packed.of, parts)) if c.dtype == np.uint8 else parts)
 
     def stored(self, c: Array) -> Share:
-        return self.roles[0].constant(c)
+        return Share(self.constant(c).parts[:1])
 
     # ---- linear maps ----
     def each(self, f: Callable[..., Part], *xs: Share) -> Share:
         if not all(map(is_replicated, xs)):
-            xs = tuple(self.as_pair(x, 0) for x in xs)
+            xs = tuple(Share(x.parts[:1]) for x in xs)
         return super().each(f, *xs)
 
     def add_public(self, x: Share, c: Array) -> Share:
-        if not is_replicated(x):
-            return self.roles[0].add_public(x, c)
         constant = self.constant(np.broadcast_to(c, x.shape) if x.is_bits else c)
         return self.xor(x, constant) if x.is_bits else self.add(x, constant)
 
-    # ---- products ----
+    # ---- products and truncation ----
     def bilinear(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
-        """Untruncated: 2 products a party, 1 round, 8 bytes sent by each. Truncated: the gate of `helper`, 1 product a party;
-        its dealer's product moves into the mask of the one opening (8 bytes each way, 12 dealt)."""
-        if bits:
+        """Untruncated: 2 products a party, nothing to open or deal; the result is a summand each. Truncated: 1 product a
+        party; the dealer's moves into the mask of the one opening (1 round, 8 bytes each way, 12 dealt)."""
+        if not bits:
+            (a, a_next), (b, b_next) = (s.parts for s in (yield from self.replicated(x, y)))
+            z = self.ring.product(f, a, self.ring.add(b, b_next))
+            return Share((self.ring.product(f, a_next, b, z),))
+        if f is MUL and rounding == "dither" and x is not y and x.shape == y.shape:
+            for t, other in ((x, y), (y, x)):
+                if (settled := self._settled(t)) is not None:  # what was opened for t serves its product as well
+                    (other,) = yield from self.replicated(other)
+                    opened = self._as_opened(0, other)
+                    return self._summands(tape, (yield from self.roles[0].bilinear(tape, f, settled, opened, bits, rounding)))
 
-            def truncated(helper: Helper, tape: Tape, a: Share, b: Share) -> Steps[Share]:
-                return helper.bilinear(tape, f, a, a if x is y else b, bits, rounding)
+        def truncated(role: Role, tape: Tape, a: Share, b: Share) -> Steps[Share]:
+            return role.bilinear(tape, f, a, a if x is y else b, bits, rounding)
 
-            return (yield from self.gate(truncated, tape, x, y))
-        (a, a_next), (b, b_next) = (s.parts for s in (yield from self.replicated(x, y)))
-        z = self.ring.product(f, a, self.ring.add(b, b_next))
-        z = self.ring.product(f, a_next, b, z)
-        return (yield from self._summands(tape, z, f.shape(x.shape, y.shape), False))
+        return (yield from self.gate(truncated, tape, x, y))
+
+    def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
+        """x is shared afresh first: the dither is made of what parties hold of it."""
+        if is_replicated(x):
+            x = Share(x.parts[:1], Origin(tape.name, OPERAND, tape.at))
+        return (yield from self.gate(lambda role, tape, a: role.trunc(tape, a, bits, rounding), tape, x))
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
-        """1 round, 1 bit sent by each; where an operand is a sharing of two, Beaver's product as in `helper`."""
-        if not (is_replicated(x) and is_replicated(y)):
-            return (yield from self.gate(Helper.and_, tape, x, y))
-        a, a_next, b, b_next = (part.words for part in (*x.parts, *y.parts))
-        z = self.ring.local(lambda a, c, b, d: a & (b ^ d) ^ c & b, a, a_next, b, b_next)
-        return (yield from self._summands(tape, z, x.shape, True))
-
-    def _summands(self, tape: Tape, z: Array, shape: tuple[int, ...], bits: bool) -> Steps[Share]:
-        """Replicated shares of the sum of what the parties hold. A zero sharing hides z from the party before: raw, it would
-        show products of shares."""
-        name = tape.name.field(Field.ZERO)
-        for key, sign in ((self.key_after, 1), (self.key_before, -1)):
-            z = self._blinded(z, bits, sign, Stream(key, name, tape.at))
-        z = self.ring.solid(z)
-        other = (yield Exchange({self.before: [z]}, {self.after: [(z.dtype.str, z.shape)]}))[self.after][0]
-        return Share((Packed(z, shape), Packed(other, shape)) if bits else (z, other))
-
-    def _blinded(self, x: Array, bits: bool, sign: int, stream: Stream) -> Array:
-        if bits:
-            return self.ring.blind_bits(x, stream._replace(at=stream.at // 64))
-        return self.ring.blind(x, sign, stream)
+        """Nothing to open or deal; the result is a summand each."""
+        x, y = yield from self.replicated(x, y)
+        words = (part.words for part in (*x.parts, *y.parts))
+        z = self.ring.local(lambda a, a_next, b, b_next: a & (b ^ b_next) ^ a_next & b, *words)
+        return Share((Packed(z, x.shape),))
 
     # ---- the helper's gates ----
-    def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
-        """x is opened under a fresh mask, of which the dither is made."""
-
-        def fresh(helper: Helper, tape: Tape, a: Share) -> Steps[Share]:
-            if is_replicated(x):
-                a = Share(a.parts, Origin(tape.name, OPERAND, tape.at))
-            return helper.trunc(tape, a, bits, rounding)
-
-        return (yield from self.gate(fresh, tape, x))
-
     def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
-        """2 rounds and 4.1 bytes online; the parties' carry tree would take 8 rounds and 22.6 bytes."""
-        return (yield from self.gate(Helper.ltz, tape, x))
+        """2 rounds, 33 bits opened and 329 dealt; the carry tree of parties without a dealer takes 8 rounds."""
+        return (yield from self.gate(Role.ltz, tape, x))
 
     def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
-        return (yield from self.gate(Helper.eqz, tape, x))
+        return (yield from self.gate(Role.eqz, tape, x))
 
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
-        return (yield from self.gate(Helper.b2a, tape, b))
+        return (yield from self.gate(lambda role, tape, a: role.bit_to_word(tape, a.parts[0], b.shape), tape, b))
 
     def select(self, tape: Tape, b: Share, x: Share, y: Share) -> Steps[Share]:
-        """x + (y - x)(1 - b): the difference of replicated shares is open already."""
+        """x + (y - x)(1 - b); 16 bytes dealt, no round of its own."""
         difference = self.sub(y, x)
         difference.origin = Origin(tape.name, Field.DELTA, tape.at)
 
-        def unless(helper: Helper, tape: Tape, b: Share, d: Share) -> Steps[Share]:
-            return helper.unless(tape, b.parts[0].words, d)
+        def unless(role: Role, tape: Tape, b: Share, d: Share) -> Steps[Share]:
+            return role.unless(tape, b.parts[0], d)
 
         return self.add(x, (yield from self.gate(unless, tape, b, difference)))
 
     def relu(self, tape: Tape, x: Share) -> Steps[Share]:
-        """Of what was just truncated, from the word opened there: see `additive`."""
-        return (yield from self.gate(Helper.relu, tape, x))
+        """max(x, 0), exact: 3 rounds. Of what was just truncated, from the word opened there (see `additive`)."""
+        if (settled := self._settled(x)) is not None:
+            return self._summands(tape, (yield from self.roles[0].relu(tape, settled)))
+        return (yield from self.gate(Role.relu, tape, x))
 
     def thresholds(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
-        return (yield from self.gate(lambda p, tape, a: p.thresholds(tape, a, **params), tape, x))
+        return (yield from self.gate(lambda role, tape, a: role.thresholds(tape, a, **params), tape, x))
 
     def spline(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
-        return (yield from self.gate(lambda p, tape, a: p.spline(tape, a, **params), tape, x))
+        return (yield from self.gate(lambda role, tape, a: role.spline(tape, a, **params), tape, x))
 
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
-        return (yield from self.gate(lambda p, tape, a: p.exp(tape, a, **params), tape, x))
+        return (yield from self.gate(lambda role, tape, a: role.exp(tape, a, **params), tape, x))
