@@ -28,7 +28,7 @@ from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import Array, Ring, blank
-from .additive import Deal, Received
+from .additive import Received
 from .base import (
     IDLE,
     OPERAND,
@@ -64,8 +64,8 @@ class Role(Helper):
     ) -> Steps[tuple[Array, Received]]:
         if not isinstance(b, Opening):
             return (yield from super().open_bit(tape, b, dealt, deal, words, beta))
-        known: Deal = lambda: deal(b.mask)  # noqa: E731
-        return b.value, (yield from self.exchange(words, (), dealt, known))
+        known = b.mask
+        return b.value, (yield from self.exchange(words, (), dealt, lambda: deal(known)))
 
 
 class _Turned:
