@@ -125,8 +125,8 @@ class Replicated(Protocol):
 
     # ---- the two forms of a share ----
     def replicated(self, *xs: Share) -> Steps[list[Share]]:
-        """Those that are not yet: one round, 8 bytes or 1 bit an element sent by each party, once for each share. A view is
-        made from the share that it is a view of."""
+        """Both components of each: one round, 8 bytes or 1 bit an element sent by each party, the first time. They are kept
+        as the share's `opening`, which chunks carry along; a view's are made from the share that it is a view of."""
         roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
         new = [x for x in roots if x.opening is None]
         if new:
@@ -136,7 +136,8 @@ class Replicated(Protocol):
                 x.opening = PENDING
                 name, field, at = x.origin
                 mine.append(self._with_zero(x.parts[0].words if x.is_bits else x.parts[0], name.field(field), at, x.is_bits))
-            got = yield from self._pass_on(mine)
+            specs = [(a.dtype.str, a.shape) for a in mine]
+            got = (yield Exchange({self.before: mine}, {self.after: specs}))[self.after]
             for x, part, following in zip(new, mine, got, strict=True):
                 parts: Any = (Packed(p, x.shape) for p in (part, following)) if x.is_bits else (part, following)
                 x.opening = Opening(*parts)
@@ -169,19 +170,15 @@ class Replicated(Protocol):
             return self.ring.blind_bits(x, stream._replace(at=stream.at // 64))
         return self.ring.blind(x, sign, stream)
 
-    def _pass_on(self, mine: list[Array]) -> Steps[list[Array]]:
-        """Every party's arrays to the one before it."""
-        specs = [(a.dtype.str, a.shape) for a in mine]
-        return (yield Exchange({self.before: mine}, {self.after: specs}))[self.after]
-
     def _as_opened(self, role: int, x: Share) -> Share:
         """A replicated share as the gates of `role` know it."""
         ring, me = self.ring, (self.me - role) % 3
         mine, following = x.parts
         if x.is_bits:
-            e = (following.words, mine.words, blank(mine.words.shape))[me]
-            beta = ring.xor([mine.words, following.words]) if me == 2 else blank(e.shape)
-            return Share((Opening(ring.solid(e), ring.solid(beta)),))
+            empty = blank(mine.words.shape)
+            if me == 2:
+                return Share((Opening(empty, ring.xor([mine.words, following.words])),))
+            return Share((Opening(ring.solid(mine.words if me else following.words), empty),))
         if me == 0:
             y, opening = Share((ring.add(mine, following),)), Opening(following, ring.neg(mine))
         elif me == 1:
