@@ -17,6 +17,7 @@ import mpc
 from mpc.lang.session import Session
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Origin, available
+from mpc.protocols.replicated import Replicated
 from mpc.ring.prg import Name, Stream
 from mpc.ring.ring import Ring
 
@@ -70,14 +71,18 @@ def learned(view: View, me: int, dealer: int | None) -> Iterator[tuple[str, np.n
             for k, array in enumerate(arrays):
                 name = f"step {step}, from {peer}, array {k} {array.dtype}{list(array.shape)}"
                 yield name, array
-                if peer == dealer:
+                if dealer in (peer, None):
                     dealt.append((name, array))
-        others = [arrays for peer, arrays in peers.items() if peer != dealer]
-        mine = next((arrays for peer, arrays in said.get(step, {}).items() if peer in peers), [])
-        for k, arrays in enumerate(zip(mine, *others, strict=False)):
-            with np.errstate(over="ignore"):
-                opened.append((f"step {step}, opened {k} by addition", sum(arrays[1:], arrays[0])))
-            opened.append((f"step {step}, opened {k} by xor", np.bitwise_xor.reduce(arrays)))
+        others = [peer for peer in peers if peer != dealer]
+        # without a dealer, any two parties may open something to each other
+        for group in [others] if dealer is not None else [[peer] for peer in others]:
+            mine = next((arrays for peer, arrays in said.get(step, {}).items() if peer in group), [])
+            for k, arrays in enumerate(zip(mine, *(peers[peer] for peer in group), strict=False)):
+                if len({a.shape for a in arrays}) > 1:
+                    continue
+                with np.errstate(over="ignore"):
+                    opened.append((f"step {step}, with {group} opened {k} by addition", sum(arrays[1:], arrays[0])))
+                opened.append((f"step {step}, with {group} opened {k} by xor", np.bitwise_xor.reduce(arrays)))
     yield from opened
     for kind in (opened[::2], opened[1::2], dealt):
         for (a, x), (b, y) in pairwise(kind):
@@ -89,12 +94,12 @@ def learned(view: View, me: int, dealer: int | None) -> Iterator[tuple[str, np.n
 def complaints(session: Session) -> list[str]:
     """Everything suspicious in the views of all processes of a session, and that there was enough to look at."""
     backend = session._backend
-    dealer = getattr(backend.parties[0], "dealer", None)
+    dealer, stream = getattr(backend.parties[0], "dealer", None), backend.parties[0].stream
     out: list[str] = []
     for me, view in enumerate(backend.views):
         out += [f"party {me}: {text}" for name, data in learned(view, me, dealer) for text in suspicious(name, data)]
         everything = np.concatenate([np.zeros(0, np.uint8), *(a.reshape(-1).view(np.uint8) for _, _, a in view.received)])
-        if me != dealer:
+        if not stream or me != stream[0]:  # who deals may be told nothing at all
             assert everything.size >= 100_000, "too little was said to judge"
             out += [f"party {me}: {text}" for text in suspicious("all it received", everything)]
     return out
@@ -104,7 +109,7 @@ Gate = Callable[[Any, Any, Any], list[Any]]
 GATES: dict[str, Gate] = {
     "multiply": lambda x, y, c: [x * y],
     "multiply twice": lambda x, y, c: [x * y, x * (y + 1), (x * y) * x],
-    "multiply int": lambda x, y, c: [x.astype(mpc.int64) * y.astype(mpc.int64)],
+    "multiply int": lambda x, y, c: [x.astype(mpc.int64) * y.astype(mpc.int64) * y.astype(mpc.int64)],
     "square": lambda x, y, c: [mpc.square(x)],
     "matmul": lambda x, y, c: [x.reshape(100, 200) @ y.reshape(200, 100)],
     "truncate": lambda x, y, c: [x * 0.3, y.astype(mpc.fixed64(8))],
@@ -128,19 +133,19 @@ GATES: dict[str, Gate] = {
 }
 
 
-def inputs(kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def inputs(kind: str, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if kind == "zero":
-        return np.zeros(SIZE), np.zeros(SIZE), np.zeros(SIZE, bool)
+        return np.zeros(size), np.zeros(size), np.zeros(size, bool)
     if kind == "equal":
-        x = np.random.default_rng(3).uniform(-8, 8, SIZE)
-        return x, x, np.ones(SIZE, bool)
-    return np.full(SIZE, 2.0**13), np.full(SIZE, -(2.0**13) + 2.0**-16), np.ones(SIZE, bool)  # the ends of a product's domain
+        x = np.random.default_rng(3).uniform(-8, 8, size)
+        return x, x, np.ones(size, bool)
+    return np.full(size, 2.0**13), np.full(size, -(2.0**13) + 2.0**-16), np.ones(size, bool)  # the ends of a product's domain
 
 
-def talk(protocol: str, n: int, gate: Gate, kind: str, seed: int, truncation: str = "dither", ring: Any = Ring) -> Session:
+def talk(protocol: str, n: int, gate: Gate, kind: str, seed: int, size: int = SIZE) -> Session:
     """A session in which `gate` has run; of its results only zero times their sum is revealed, to party 0."""
-    X, Y, C = inputs(kind)
-    s = open_session(protocol, n, truncation, seed=seed, ring=ring, record=True)
+    X, Y, C = inputs(kind, size)
+    s = open_session(protocol, n, seed=seed, record=True)
     x, y, c = s.input(X, owner=0), s.input(Y, owner=n - 1), s.input(C, owner=n - 1)
     results = gate(x, y, c)
     s.reveal(*(r & False if r.dtype.is_bool else (r * 0).sum() for r in results), to=0)
@@ -156,19 +161,35 @@ def test_what_a_party_receives_is_uniform(protocol: str, n: int, gate: str):
             assert not found, f"seed {seed}, inputs {kind}:\n" + "\n".join(found)
 
 
+@pytest.mark.parametrize(("protocol", "n"), [(p, n) for p, n in PRIVATE if available()[p].cycle > 1], ids=lambda v: str(v))
+@pytest.mark.parametrize("gate", ["multiply", "less", "where", "relu", "and", "bit to number", "sigmoid", "layer of chunks"])
+def test_what_a_party_receives_is_uniform_in_chunks(protocol: str, n: int, gate: str):
+    """Three chunks and a rest, where parties take turns in what they do for a chunk."""
+    size = 200_000
+
+    def layer(x: Any, y: Any, c: Any) -> list[Any]:
+        return [mpc.nn.relu(x.reshape(500, 400) @ y[:160_000].reshape(400, 400))]
+
+    with talk(protocol, n, GATES.get(gate, layer), "zero", 7, size) as s:
+        assert not complaints(s)
+
+
 # ---- planted errors: the same tests see them ----
 def constant_origin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every share is opened under the same mask."""
-    masked = Additive.masked
+    """Every share is opened, or replicated, under the same mask."""
 
-    def reuse(self: Additive, *xs: Any) -> Any:
-        for x in xs:
-            while x.parent is not None:
-                x = x.parent
-            x.origin = Origin(Name(0, 1), 0)
-        return masked(self, *xs)
+    def reusing(hide: Callable[..., Any]) -> Callable[..., Any]:
+        def reuse(self: Any, *xs: Any) -> Any:
+            for x in xs:
+                while x.parent is not None:
+                    x = x.parent
+                x.origin = Origin(Name(0, 1), 0)
+            return hide(self, *xs)
 
-    monkeypatch.setattr(Additive, "masked", reuse)
+        return reuse
+
+    monkeypatch.setattr(Additive, "masked", reusing(Additive.masked))
+    monkeypatch.setattr(Replicated, "replicated", reusing(Replicated.replicated))
 
 
 def no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,12 +213,23 @@ def biased(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ring, "blind_bits", weak)
 
 
+def no_zero_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A party's summand of a product is sent as it is."""
+    monkeypatch.setattr(Replicated, "_with_zero", lambda self, z, name, at, bits: z)
+
+
+PLANTED = [(constant_origin, "multiply"), (no_mask, "multiply"), (one_stream_for_two_dealt_words, "relu"), (biased, "and")]
+IN_REPLICATED = [(no_zero_sharing, "multiply int"), *PLANTED[2:]]
+
+
 @pytest.mark.parametrize(
-    ("plant", "gate"),
-    [(constant_origin, "multiply"), (no_mask, "multiply"), (one_stream_for_two_dealt_words, "relu"), (biased, "and")],
+    ("protocol", "n", "plant", "gate"),
+    [
+        *((p, n, *planted) for p, n in (("helper", 3), ("additive", 3)) for planted in PLANTED),
+        *(("replicated", 3, *planted) for planted in IN_REPLICATED),
+    ],
 )
-@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3)])
-def test_planted_errors_are_found(monkeypatch, plant, gate: str, protocol: str, n: int):
+def test_planted_errors_are_found(monkeypatch, protocol: str, n: int, plant, gate: str):
     plant(monkeypatch)
     with talk(protocol, n, GATES[gate], "zero", seed=9) as s:
         assert complaints(s)
@@ -318,7 +350,7 @@ def test_no_random_word_hides_two_things_in_exact_truncation(protocol: str, n: i
         assert not party.reused(), f"party {me}"
 
 
-@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3)])
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("replicated", 3)])
 def test_a_reused_mask_is_found(monkeypatch, protocol: str, n: int):
     constant_origin(monkeypatch)
     assert any(party.reused() for party in recorded(protocol, n, 1000))

@@ -124,6 +124,7 @@ class Tape(NamedTuple):
 
     name: Name
     at: int = 0
+    chunk: int | None = None  # the chunk's number, if the equation runs in chunks
 
 
 class Origin(NamedTuple):
@@ -212,6 +213,7 @@ class Protocol(ABC):
     parties: ClassVar[range]  # how many parties it takes
     has_dealer: ClassVar[bool] = False
 
+    cycle: ClassVar[int] = 1  # after how many chunks the costs of an elementwise operation repeat
     stream: tuple[int, int] | None = None  # (a party that sends ahead without ever waiting, the party that consumes it)
 
     def __init__(self, me: int, n: int, ring: Ring, keys: Keys) -> None:
@@ -261,6 +263,10 @@ class Protocol(ABC):
     @abstractmethod
     def constant(self, c: Array) -> Share:
         """A share of a value everybody knows (words, or uint8 bits)."""
+
+    def stored(self, c: Array) -> Share:
+        """What a rehearsal takes a stored value of c's shape for: the form of a share that costs most."""
+        return self.constant(c)
 
     # ---- products with public operands ----
     def product(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:

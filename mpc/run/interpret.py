@@ -183,8 +183,9 @@ def _chunked(
     flat = [protocol.flat(x, size, Origin(tape.name, OPERAND + k)) for k, x in enumerate(ins)]
     out: list[Part] = []
 
-    def lane(begin: int, end: int) -> Steps[None]:
-        y = yield from gate(tape._replace(at=begin), *(protocol.chunk(x, begin, end) for x in flat))
+    def lane(i: int) -> Steps[None]:
+        begin, end = i * CHUNK, min((i + 1) * CHUNK, size)
+        y = yield from gate(tape._replace(at=begin, chunk=i), *(protocol.chunk(x, begin, end) for x in flat))
         if not out:
             out.extend(
                 Packed(protocol.ring.planes(1, size), (size,)) if isinstance(p, Packed) else protocol.ring.empty((size,))
@@ -199,14 +200,15 @@ def _chunked(
                 whole[begin:end] = part
 
     def lanes() -> Iterator[Steps[None]]:
-        whole = size // CHUNK
-        for i in range(whole):
-            yield lane(i * CHUNK, (i + 1) * CHUNK)
-            # a rehearsal runs one lane after the other, and counts those that cost what the last one did
-            if counted and ctx.steady(tape.name.node, i + 1, whole, ()):  # type: ignore[misc]
-                break
-        if size % CHUNK:
-            yield lane(whole * CHUNK, size)
+        i, cycle = 0, protocol.cycle
+        cycles = size // CHUNK // cycle
+        while i * CHUNK < size:
+            yield lane(i)
+            i += 1
+            # a rehearsal runs one lane after the other, and counts those that cost what the last ones did
+            whole = counted and not i % cycle and i // cycle < cycles
+            if whole and ctx.steady(tape.name.node, i // cycle, cycles, ()):  # type: ignore[misc]
+                i = cycles * cycle
 
     counted = ctx.steady is not None and alone()
     yield from pipeline(lanes(), 1 if counted else WINDOW)

@@ -272,7 +272,7 @@ def _openness(values: Sequence[Value]) -> list[Any]:
             is_open = is_open or root.opening is not None
         state.append(
             (
-                *(x.shape, x.is_bits, is_open, x.parent is None, root.opening is None),
+                *(x.shape, x.is_bits, len(x.parts), is_open, x.parent is None, root.opening is None),
                 *(x.settled and x.settled.bits, roots.setdefault(id(root), len(roots))),
             )
         )
@@ -328,5 +328,5 @@ def _blank_value(protocol: Protocol, t: Type, k: int) -> Value:
     """A stored value that has not been opened."""
     if not t.secret:
         return blank(t.shape, np.dtype(np.uint8) if t.dtype.is_bool else np.dtype("<u8"))
-    share = protocol.constant(blank(t.shape, np.dtype(np.uint8) if t.dtype.is_bool else np.dtype("<u8")))
+    share = protocol.stored(blank(t.shape, np.dtype(np.uint8) if t.dtype.is_bool else np.dtype("<u8")))
     return Share(share.parts, Origin(Name(0, (1 << 32) - 1 - k), 0))

@@ -35,7 +35,7 @@ def script(name: str, folder: Path) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("protocol", ["helper", "additive"])
+@pytest.mark.parametrize("protocol", ["helper", "additive", "replicated"])
 def test_two_hospitals_in_small(protocol: str):
     """Fewer patients and iterations, the same program: measured is predicted, and close to the same recipe in the clear."""
     hospitals: Any = example("two_hospitals")

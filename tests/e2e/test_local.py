@@ -49,7 +49,9 @@ def gone_afterwards(s: Session) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "n"), [("plain", 1), ("additive", 2), ("additive", 3), ("additive", 5), ("helper", 3)], ids=lambda v: str(v)
+    ("protocol", "n"),
+    [("plain", 1), ("additive", 2), ("additive", 3), ("additive", 5), ("helper", 3), ("replicated", 3)],
+    ids=lambda v: str(v),
 )
 def test_pipeline(protocol: str, n: int):
     with mpc.local(n, protocol) as s, gone_afterwards(s):
@@ -115,7 +117,7 @@ def long_run(s: Session) -> Callable[[], Any]:
 
 @pytest.mark.parametrize(
     ("protocol", "n", "victim"),
-    [("helper", 3, 0), ("helper", 3, 1), ("helper", 3, 2), ("additive", 2, 0), ("additive", 2, 2)],
+    [("helper", 3, 0), ("helper", 3, 1), ("helper", 3, 2), ("additive", 2, 0), ("additive", 2, 2), ("replicated", 3, 2)],
     ids=lambda v: str(v),
 )
 def test_a_killed_party_is_named_within_five_seconds(protocol: str, n: int, victim: int):

@@ -14,7 +14,7 @@ from mpc.errors import UsageError
 from ..memory import open_session
 
 ULP = 2.0**-16
-few_settings = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("plain", 1)])
+few_settings = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("replicated", 3), ("plain", 1)])
 
 
 def test_a_function_of_ones_own():

@@ -31,7 +31,7 @@ def test_run():
     assert outcome.as_predicted and outcome.seconds > 0
 
 
-@pytest.mark.parametrize("protocol", ["helper", "additive", "plain"])
+@pytest.mark.parametrize("protocol", ["helper", "additive", "replicated", "plain"])
 def test_nobody_learns_more_than_the_audit_says(protocol: str, monkeypatch: pytest.MonkeyPatch):
     """The parties run the very program that was audited, and reveal to exactly the receivers it names."""
     seen: dict[str, Any] = {}

@@ -44,7 +44,7 @@ def test_approximate_refuses_what_it_cannot_do(arguments, says):
         mpc.approximate(*arguments)
 
 
-@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3), ("plain", 1)])
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3), ("replicated", 3), ("plain", 1)])
 def test_fused_products_round_as_separate_ones(protocol, n):
     """relu of a truncated product, and products chained on what a truncation opened: floor or ceiling, step by step."""
     ulp, rng = 2.0**-16, np.random.default_rng(7)

@@ -180,7 +180,7 @@ def test_a_share_shows_no_value():
 
 def test_every_file_is_a_protocol_that_says_whom_it_protects():
     found = available()
-    assert {"plain", "additive", "helper"} <= set(found)
+    assert {"plain", "additive", "helper", "replicated"} <= set(found)
     for name, protocol in found.items():
         assert issubclass(protocol, Protocol)
         assert len(protocol.trust) > 20, name

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mpc
+from mpc.run.interpret import CHUNK
 from mpc.run.rehearse import Loops, rehearse
 
 from ..memory import open_session
@@ -73,7 +74,7 @@ def local_body(x: Any, w: Any) -> Any:
 LOOPS = [plain_loop, delay_line, swap, views, rows, nested, in_company, two_loops, in_a_function, local_body]
 
 
-@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3), ("plain", 2)])
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3), ("replicated", 3), ("plain", 2)])
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda f: f.__name__)
 def test_counted_as_measured(loop: Callable[[Any, Any], Any], protocol: str, n: int):
     with open_session(protocol, n) as s:
@@ -95,6 +96,19 @@ def test_counted_as_run_on_shapes(loop: Callable[[Any, Any], Any], monkeypatch: 
         run = rehearse(program, s.protocol, s.n)
     assert counted.as_dict() == run.as_dict()
     assert (counted.multiplications, counted.words) == (run.multiplications, run.words)
+
+
+@pytest.mark.parametrize("protocol", ["helper", "replicated"])
+@pytest.mark.parametrize("chunks", [2.5, 3, 9.1, 11])
+def test_chunks_counted_as_run_on_shapes(protocol: str, chunks: float, monkeypatch: pytest.MonkeyPatch):
+    """Also where their costs repeat after three, as parties take turns."""
+    with open_session(protocol, 3) as s:
+        x = s.placeholder((int(chunks * CHUNK),), owner=0)
+        program = s.equations([mpc.nn.relu(x)])
+        counted = rehearse(program, s.protocol, s.n)
+        monkeypatch.setattr(Loops, "steady", lambda *args: False)
+        run = rehearse(program, s.protocol, s.n)
+    assert counted.as_dict() == run.as_dict()
 
 
 def test_a_long_loop_costs_no_time():
