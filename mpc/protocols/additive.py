@@ -241,7 +241,7 @@ class Additive(Protocol):
         """
         if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
             for a, b in ((x, y), (y, x)):
-                if a.settled is not None and a.settled.bits <= 32 and a.opening is None:
+                if a.settled is not None and a.settled.chains and a.opening is None:
                     return (yield from self._chained(tape, a, a.settled, b, bits))
         opened_x, opened_y = yield from self.masked(x, y)
         operands: Operands = (opened_x.value, opened_x.mask, opened_y.value, opened_y.mask)

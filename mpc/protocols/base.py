@@ -152,6 +152,11 @@ class Settled(NamedTuple):
     bits: int
     mask: Array | None
 
+    @property
+    def chains(self) -> bool:
+        """Whether a product can go on from here: what is dealt for it mod 2^bits has 32-bit words."""
+        return self.bits <= 32
+
     def rearranged(self, f: Callable[[Array], Array]) -> Settled:
         """The same for f(x), where f only moves elements."""
         return Settled(f(self.c), self.bits, None if self.mask is None else f(self.mask))

@@ -270,7 +270,8 @@ class Replicated(Protocol):
             return Share((self.ring.product(f, a_next, b, z),))
         if f is MUL and rounding == "dither" and x is not y and x.shape == y.shape:
             for t, other in ((x, y), (y, x)):
-                if (settled := self._settled(t)) is not None:  # what was opened for t serves its product as well
+                settled = self._settled(t) if t.settled is not None and t.settled.chains else None
+                if settled is not None:  # what was opened for t serves its product as well
                     (other,) = yield from self.replicated(other)
                     opened = self._as_opened(0, other)
                     return self._summands(tape, (yield from self.roles[0].bilinear(tape, f, settled, opened, bits, rounding)))
