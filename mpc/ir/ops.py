@@ -25,9 +25,15 @@ ROUNDINGS = ("dither", "floor", "nearest")
 class Op:
     """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks."""
 
-    rule: Callable[[Sequence[Type], Params], Type]
+    rule: Callable[[Sequence[Type], Params], Type | tuple[Type, ...]]
     local: bool = False
     elementwise: bool = False
+
+
+def result_types(op: str, types: Sequence[Type], params: Params) -> tuple[Type, ...]:
+    """The types of an operation's results."""
+    found = OPS[op].rule(types, params)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def bilinear_map(op: str, params: Params) -> Bilinear:
@@ -178,6 +184,19 @@ def _input(types: Sequence[Type], params: Params) -> Type:
     return Type(tuple(params["shape"]), DType(*params["dtype"]), True)
 
 
+def _shuffle(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
+    if not types or any(not t.shape or t.shape[0] != types[0].shape[0] for t in types):
+        raise ShapeMismatch(f"columns of one number of rows are shuffled, not {', '.join(map(str, types)) or 'nothing'}")
+    return tuple(Type(t.shape, t.dtype, True) for t in types)
+
+
+def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
+    by, *columns = types
+    if by.dtype.kind != "int" or len(by.shape) != 1 or not columns:
+        raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by}")
+    return _shuffle(types, params)[1:]
+
+
 def _reveal(types: Sequence[Type], params: Params) -> Type:
     return Type(types[0].shape, types[0].dtype, False)
 
@@ -190,6 +209,7 @@ OPS: dict[str, Op] = {
     "sub": Op(_linear, local=True),
     "neg": Op(_unary, local=True),
     "sum": Op(_sum, local=True),
+    "cumsum": Op(_unary, local=True),
     "reshape": Op(_reshape, local=True),
     "transpose": Op(_transpose, local=True),
     "broadcast": Op(_expand, local=True),
@@ -209,6 +229,9 @@ OPS: dict[str, Op] = {
     "and_": Op(_bits, elementwise=True),
     "b2a": Op(_b2a, elementwise=True),
     "select": Op(_select, elementwise=True),
+    # rows, all columns alike
+    "shuffle": Op(_shuffle),
+    "permute": Op(_permute),
 }
 
 # Derived operations that a protocol may define as an elementwise gate of its own.

@@ -23,6 +23,7 @@ from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
+FEW = 1 << 21  # below, random words of 64 bits without room for a place seldom agree
 TOP_SHIFT = 62  # offset 2^62 makes |x| < 2^62 non-negative before an opening for truncation
 
 
@@ -87,6 +88,9 @@ class Ring:
     def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
         return np.concatenate(xs, axis=axis)
 
+    def cumsum(self, x: Array, axis: int) -> Array:
+        return np.cumsum(x, axis=axis, dtype=WORD)
+
     def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
         """f(x, y) (+ start, whose memory is reused)."""
         shape = f.shape(x.shape, y.shape)
@@ -95,6 +99,45 @@ class Ring:
         out = np.zeros(shape, WORD) if start is None else start
         f.accumulate(gemm, out, x, y)
         return out
+
+    # ---- rows: what a shuffle moves ----
+    def bit_rows(self, bits: Packed) -> Array:
+        """(n, w) words, one row of whole words for every entry of the first axis; what fills a row up is zero."""
+        n, width = bits.shape[0], prod(bits.shape[1:])
+        if width % 64 == 0:
+            return self.solid(bits.words).reshape(n, width // 64)
+        rows = np.zeros((n, 8 * words_for(width)), np.uint8)
+        packed = np.packbits(bits.bytes().reshape(n, width), axis=1, bitorder="little")
+        rows[:, : packed.shape[1]] = packed
+        return rows.view(WORD)
+
+    def from_bit_rows(self, rows: Array, shape: tuple[int, ...]) -> Packed:
+        """The bits of `bit_rows`."""
+        width = prod(shape[1:])
+        if width % 64 == 0:
+            return Packed(rows.reshape(-1), shape)
+        return Packed.of(np.unpackbits(rows.view(np.uint8), axis=1, count=width, bitorder="little").reshape(shape))
+
+    def permutation(self, n: int, stream: Stream) -> Array:
+        """A uniformly random order of 0 .. n-1, as the order of random words; where two agree, fresh ones are drawn."""
+        bits = max(n - 1, 0).bit_length()
+        places, attempt = np.arange(n, dtype=WORD), 0
+        while True:
+            at = stream.at + attempt * (-(-n // 512) * 512)
+            words = self.prg((n,), stream._replace(at=at))
+            if n < FEW:  # the place as the low bits of the word: sorting words is faster than finding their order
+                words = np.sort(words >> np.uint64(bits) << np.uint64(bits) | places)
+                order, words = words & np.uint64((1 << bits) - 1), words >> np.uint64(bits)
+            else:
+                order = np.argsort(words)
+                words = words[order]
+            if not (words[1:] == words[:-1]).any():
+                return order.astype(np.int64)
+            attempt += 1
+
+    def gather(self, x: Array, order: Array) -> Array:
+        """Row k of the result is row order[k] of x. Not constant time in `order`, which only its owner ever uses."""
+        return np.take(x, order, axis=0)
 
     # ---- random words ----
     def prg(self, shape: tuple[int, ...], stream: Stream) -> Array:
@@ -381,6 +424,18 @@ class Shapes(Ring):
     def solid(self, x: Array) -> Array:
         return x
 
+    def bit_rows(self, bits: Packed) -> Array:
+        return blank((bits.shape[0], words_for(prod(bits.shape[1:]))))
+
+    def from_bit_rows(self, rows: Array, shape: tuple[int, ...]) -> Packed:
+        return Packed.of(blank(shape, np.dtype(np.uint8)))
+
+    def permutation(self, n: int, stream: Stream) -> Array:
+        return blank((n,), np.dtype(np.int64))
+
+    def gather(self, x: Array, order: Array) -> Array:
+        return blank((*order.shape, *x.shape[1:]), x.dtype)
+
     def local(self, f: Callable[..., Array], *xs: Array) -> Array:
         return blank(np.broadcast_shapes(*(x.shape for x in xs)), xs[-1].dtype)
 
@@ -391,6 +446,9 @@ class Shapes(Ring):
         shape = list(xs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in xs)
         return blank(tuple(shape), xs[0].dtype)
+
+    def cumsum(self, x: Array, axis: int) -> Array:
+        return x
 
     def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
         self.multiplications += f.multiplications(x.shape, y.shape)
