@@ -21,6 +21,7 @@ from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, blank, 
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
 from .exponential import exponential_gate
 from .fields import Field
+from .radix import digit_ranks_gate, key_bits_gate
 from .shuffle import common_order, passes
 from .spline import spline_gate
 
@@ -538,6 +539,14 @@ class Additive(Protocol):
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `exponential.py`; two evaluators only."""
         return (yield from exponential_gate(self, tape, x, **params))
+
+    def key_bits(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        """See `radix.py`."""
+        return (yield from key_bits_gate(self, tape, x, **params))
+
+    def digit_ranks(self, tape: Tape, digit: Share) -> Steps[Share]:
+        """See `radix.py`."""
+        return (yield from digit_ranks_gate(self, tape, digit))
 
     def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
         """See `shuffle.py`: a round for every evaluator."""
