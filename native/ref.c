@@ -186,6 +186,7 @@ static void prg_u64_ref(uint64_t *out, size_t n, const uint8_t *rk, uint64_t nam
 #include "lookup.inc"
 #include "spline.inc"
 #include "bits.inc"
+#include "digits.inc"
 
 void mpc_fill_ref(mpc_kernels *k)
 {
@@ -197,4 +198,5 @@ void mpc_fill_ref(mpc_kernels *k)
     FILL_LOOKUP(k);
     FILL_SPLINE(k);
     FILL_BITS(k);
+    FILL_DIGITS(k);
 }

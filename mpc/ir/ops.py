@@ -194,6 +194,8 @@ def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
     by, *columns = types
     if by.dtype.kind != "int" or len(by.shape) != 1 or not columns:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by}")
+    if not 0 <= params["shift"] < 64:
+        raise TypeMismatch(f"places are shifted by 0 to 63 bits, not {params['shift']}")
     return _shuffle(types, params)[1:]
 
 

@@ -45,11 +45,12 @@ from .function import function, gate
 
 RADIX = 3  # bits a pass: 7 words opened for the ranks of a digit, 5 rounds for 3 bits
 SHORT = 64  # up to here n (n - 1) / 2 comparisons of about 60 bytes cost less than passes of about 200 bytes an element
+UPPER = 32  # bits below a place
 CARRIED = 2  # words a row: wider rows stay, and move once when their places are known
 
 
 # ---- moving rows ----
-def _move(op: str, columns: Sequence[Array], *by: Array) -> list[Array]:
+def _move(op: str, columns: Sequence[Array], *by: Array, **params: int) -> list[Array]:
     """`shuffle` or `permute` of columns of any dtype as at most one array of words and one of bits."""
     n, moved = columns[0].shape[0], {}
     for bits in (False, True):
@@ -57,7 +58,7 @@ def _move(op: str, columns: Sequence[Array], *by: Array) -> list[Array]:
         if group:
             flat = [reshape(c if bits else retype(c, INT64), (n, prod(c.shape[1:]))) for c in group]
             moved[bits] = concatenate(flat, 1) if len(flat) > 1 else flat[0]
-    result = bind(op, *by, *moved.values())
+    result = bind(op, *by, *moved.values(), **params)
     rows = dict(zip(moved, result if isinstance(result, tuple) else (result,), strict=True))
     start, out = {False: 0, True: 0}, []
     for c in columns:
@@ -108,7 +109,7 @@ def permute(by: Array, *columns: Any) -> Any:
     """
     if by.dtype != INT64 or by.ndim != 1:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by.type} (at {user_line()})")
-    return _unpacked(_move("permute", _columns(columns, by), by))
+    return _unpacked(_move("permute", _columns(columns, by), by, shift=0))
 
 
 def inverse(by: Array) -> Array:
@@ -126,7 +127,8 @@ def _key_bits(x: Array, bits: int, descending: bool) -> Array:
 
 @gate("digit_ranks")
 def _digit_ranks(digit: Array) -> Array:
-    """Places in the stable order of digits along the axis before the last, which holds the bits of a digit, lowest first."""
+    """2^32 times the places in the stable order of digits along the axis before the last, which holds the bits of a digit,
+    lowest first: shares of a place need 32 bits only, the upper half of a word."""
     hot: list[Array] = []
     for i in range(digit.shape[-1]):
         bit = getitem(digit, (..., i))
@@ -135,7 +137,7 @@ def _digit_ranks(digit: Array) -> Array:
     onehot = astype(stack(hot), INT64)
     totals = core.sum(onehot, -1, keepdims=True)
     so_far = add(cumsum(onehot, -1), subtract(cumsum(totals, 0), totals))
-    return subtract(core.sum(multiply(onehot, so_far), 0), 1)
+    return multiply(subtract(core.sum(multiply(onehot, so_far), 0), 1), 1 << UPPER)
 
 
 def _pair_ranks(keys: Sequence[Array], descending: bool) -> Array:
@@ -161,11 +163,12 @@ def _sorted(keys: list[Array], columns: list[Array], descending: bool, bits: int
     offsets = np.arange(groups)[:, None] * n
     flat = [reshape(c, (groups * n, *c.shape[2:])) for c in columns]
 
-    def places(ranks: Array) -> Array:
-        return reshape(add(ranks, offsets), -1) if groups > 1 else reshape(ranks, -1)
+    def move(columns: list[Array], ranks: Array, shift: int) -> list[Array]:
+        places = add(ranks, offsets << shift) if groups > 1 else ranks
+        return _move("permute", columns, reshape(places, -1), shift=shift)
 
     if n <= SHORT:
-        flat = _move("permute", flat, places(_pair_ranks(keys, descending)))
+        flat = move(flat, _pair_ranks(keys, descending), 0)
         return [reshape(f, c.shape) for f, c in zip(flat, columns, strict=True)]
     words = sum(prod(c.shape[1:]) for c in flat)
     index = constant(np.arange(groups * n, dtype="<u8"), INT64, scope_of(*keys))
@@ -177,11 +180,11 @@ def _sorted(keys: list[Array], columns: list[Array], descending: bool, bits: int
             digit = getitem(waiting[0], (slice(None), slice(low, low + RADIX)))
             if low + RADIX >= width:
                 waiting = waiting[1:]
-            by = places(_digit_ranks(reshape(digit, (groups, n, digit.shape[1]))))
-            moved = _move("permute", [*waiting, *carried], by)
+            ranks = _digit_ranks(reshape(digit, (groups, n, digit.shape[1])))
+            moved = move([*waiting, *carried], ranks, UPPER)
             waiting, carried = moved[: len(waiting)], moved[len(waiting) :]
     if words > CARRIED:
-        carried = _move("permute", flat, inverse(carried[0]))
+        carried = _move("permute", flat, inverse(carried[0]), shift=0)
     return [reshape(f, c.shape) for f, c in zip(carried, columns, strict=True)]
 
 
@@ -323,7 +326,7 @@ def group_by(keys: Array, *columns: Any, bits: int | None = None) -> Groups:
     totals = [cumsum(c, 0) for c in ordered[1:]]
     ranks = _digit_ranks(reshape(invert(last), (1, n, 1)))
     index = constant(np.arange(1, n + 1, dtype="<u8"), INT64, scope_of(last))
-    ends, key, *totals = _move("permute", [last, ordered[0], index, *totals], reshape(ranks, -1))
+    ends, key, *totals = _move("permute", [last, ordered[0], index, *totals], reshape(ranks, -1), shift=UPPER)
     valid = astype(ends, INT64)
     counts, *sums = (_masked(valid, _differences(t)) for t in totals)
     return Groups(_masked(valid, key), counts, tuple(sums), core.sum(valid))

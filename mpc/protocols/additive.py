@@ -552,10 +552,10 @@ class Additive(Protocol):
         """See `shuffle.py`: a round for every evaluator."""
         return (yield from passes(self, tape, common_order(self, tape, columns)))
 
-    def permute(self, tape: Tape, by: Share, *columns: Share) -> Steps[list[Share]]:
+    def permute(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
         """A round for every evaluator, and one in which they see `by` in the order that the dealer alone knows."""
         shuffled = yield from passes(self, tape, [by, *columns])
-        return (yield from self.placed(tape, *shuffled))
+        return (yield from self.placed(tape, *shuffled, shift=shift))
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""

@@ -272,18 +272,19 @@ class Protocol(ABC):
         """The parties that hold shares."""
         return tuple(range(self.n))
 
-    def permute(self, tape: Tape, by: Share, *columns: Share) -> Steps[list[Share]]:
-        """Shares of the columns, row i moved to row by[i]. The holders see `by` in a random order: a random permutation."""
+    def permute(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
+        """Shares of the columns, row i moved to row by[i] / 2^shift. The holders see the places in a random order."""
         shuffled = yield from self.shuffle(tape, by, *columns)
-        return (yield from self.placed(tape, *shuffled))
+        return (yield from self.placed(tape, *shuffled, shift=shift))
 
-    def placed(self, tape: Tape, by: Share, *columns: Share) -> Steps[list[Share]]:
-        """Columns with row i moved to row by[i]; `by` has been shuffled with them, so the holders may see it."""
+    def placed(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
+        """`permute` where `by` has been shuffled with the columns: a random permutation, which the holders may see."""
         n = by.size
-        order, ranks = np.full(n, -1), (yield from self.reveal(tape, by, self.holders))
-        if ranks is not None and not self.ring.abstract:
-            if n and int(ranks.max()) < n:
-                order[ranks] = np.arange(n)
+        order, places = np.full(n, -1), (yield from self.reveal(tape, by, self.holders))
+        if places is not None and not self.ring.abstract:
+            places = places >> np.uint64(shift)
+            if n and int(places.max()) < n:
+                order[places] = np.arange(n)
             if n and order.min() < 0:
                 raise UsageError(f"the {n} places to which rows are moved must be 0 to {n - 1}, each once")
         return self.moved(columns, order)

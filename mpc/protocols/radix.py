@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ring.packed import Packed
-from ..ring.ring import WORD, Array, Ring
+from ..ring.ring import HALF_WORD, WORD, Array
 from .base import Share, Steps, Tape
 from .fields import Field
 
@@ -78,72 +78,34 @@ def _combine(p: Additive, tape: Tape, level: int, make: Array, hand: Array) -> S
 
 
 def digit_ranks_gate(p: Additive, tape: Tape, digit: Share) -> Steps[Share]:
-    """Shares of the place of every element in the stable order of its digits along the axis before the last, which holds the
-    bits of a digit, lowest first. 2 rounds; for k bits 8 (2^k - 1) bytes online and 2^(k+3) dealt."""
+    """Shares of 2^32 times the place of every element in the stable order of its digits along the axis before the last, which
+    holds the k bits of a digit, lowest first: a place needs 32 bits. 2 rounds; 4 (2^k - 1) bytes online, 2^(k+2) dealt."""
     ring, exact = p.ring, p.exact
     shape, k = digit.shape[:-1], digit.shape[-1]
-    hot = p.own(tape, Field.HOT)
-    rows = ((1 << k) - 1, *shape)
+    entries = (*shape, (1 << k) - 1)
+    hot, mask, product = p.own(tape, Field.HOT), p.own(tape, Field.RHO), p.own(tape, Field.PRODUCT)
 
     def deal(beta: Array) -> list[Array]:
-        values = _digits(exact, Packed(beta, digit.shape))
-        onehot = exact.local(lambda v, u: (v == u).astype(WORD), values, _column(rows, 1))
+        values = exact.digits(Packed(beta, digit.shape))
+        onehot = exact.local(lambda v, u: (v == u).astype(HALF_WORD), values[..., None], np.arange(1, 1 << k, dtype=HALF_WORD))
         return [exact.blind(onehot, -1, hot)]
 
-    opened, got = yield from p.open_bit(tape, digit.parts[0].words, [(WORD.str, rows)], deal)
-    onehot = got.dealt[0] if got.dealt else ring.prg(rows, hot)
-    chosen = _chosen(p, onehot, _digits(ring, Packed(opened, digit.shape)))
-
-    product = p.own(tape, Field.PRODUCT)
+    opened, got = yield from p.open_bit(tape, digit.parts[0].words, [(HALF_WORD.str, entries)], deal)
+    nothing = ring.filled(entries, 0, HALF_WORD)
+    onehot = got.dealt[0] if got.dealt else ring.blind(nothing, 1, hot)
+    chosen = ring.digit_choose(onehot, ring.digits(Packed(opened, digit.shape)), k, int(p.first))
 
     def deal_product() -> list[Array]:
-        r = exact.blind(exact.filled(rows, 0), 1, p.every(tape, Field.RHO))
-        r = _completed(exact, r, 0)
-        return [exact.blind(exact.sum(exact.local(np.multiply, r, _so_far(exact, r)), (0,)), -1, product)]
+        r = exact.blind(exact.filled(entries, 0, HALF_WORD), 1, p.every(tape, Field.RHO))
+        return [exact.blind(exact.digit_ranks(r, None, k, True, 0), -1, product)]
 
-    mine, r = ring.mask(chosen, p.own(tape, Field.RHO))
-    got = yield from p.exchange([mine], dealt=[(WORD.str, shape)], deal=deal_product)
-    x = _completed(ring, ring.add(mine, got.words[0]), 1)
-    r = _completed(ring, r, 0)
-    # [first] x S(x) - r S(x) - x S(r)
-    left = ring.sub(x, r) if p.first else ring.neg(r)
-    terms = ring.local(lambda a, b, c, d: a * b - c * d, left, _so_far(ring, x), x, _so_far(ring, r))
-    z = ring.sum(terms, (0,))
-    z = ring.add(z, got.dealt[0]) if got.dealt else ring.blind(z, 1, product)
-    return p.add_public(Share((z,)), np.array((1 << 64) - 1, WORD))
-
-
-def _column(rows: tuple[int, ...], start: int) -> Array:
-    return np.arange(start, start + rows[0], dtype=WORD).reshape(-1, *[1] * (len(rows) - 1))
-
-
-def _digits(ring: Ring, bits: Packed) -> Array:
-    """Bits along the last axis as numbers."""
-    rows = ring.bit_rows(bits.reshaped((bits.size // max(1, bits.shape[-1]), bits.shape[-1])))
-    return rows.reshape(bits.shape[:-1])
-
-
-def _chosen(p: Additive, onehot: Array, digit: Array) -> Array:
-    """Rows v = 0 .. 2^k - 2 of the one-hot vector moved by XOR with the public digit; its row 0 is one less the others."""
-    ring, count = p.ring, len(onehot)
-    zero = ring.neg(ring.sum(onehot, (0,)))
-    if p.first:
-        zero = ring.add(zero, ring.filled((), 1))
-    whole = ring.concatenate([zero.reshape(1, *zero.shape), onehot], 0)
-    return ring.local(
-        lambda digit, _: np.take_along_axis(whole, (_column(onehot.shape, 0) ^ digit).astype(np.intp), 0), digit, whole[:count]
-    )
-
-
-def _completed(ring: Ring, rows: Array, total: int) -> Array:
-    """With the last row, which makes the sum of all rows `total`."""
-    last = ring.sub(ring.filled((), total), ring.sum(rows, (0,)))
-    return ring.concatenate([rows, last.reshape(1, *last.shape)], 0)
-
-
-def _so_far(ring: Ring, rows: Array) -> Array:
-    """Cumulative sums along every row, plus the sums of all rows above."""
-    sums = ring.cumsum(rows, rows.ndim - 1)
-    totals = ring.sum(rows, (rows.ndim - 1,))
-    above = ring.sub(ring.cumsum(totals, 0), totals)
-    return ring.add(sums, above.reshape(*above.shape, 1))
+    r = ring.blind(nothing, 1, mask)
+    mine = ring.add(chosen, r)
+    got = yield from p.exchange([mine], dealt=[(HALF_WORD.str, shape)], deal=deal_product)
+    ranks = ring.digit_ranks(ring.add(mine, got.words[0]), r, k, p.first, 1)
+    if got.dealt:
+        ranks = ring.add(ranks, got.dealt[0])
+    else:
+        ranks = ring.blind(ranks, 1, product)
+    places = ring.local(lambda z, bits: z.astype(WORD) << bits, ranks, np.array(32, WORD))
+    return p.add_public(Share((places,)), np.array(-1 << 32).astype(WORD))

@@ -146,10 +146,10 @@ class Ring:
         return out
 
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
-        """x + sign * (sum over the stream's keys of their words); `out` may be x."""
+        """x + sign * (sum over the stream's keys of their words); `out` may be x. Half words take half words of the stream."""
         x = self.solid(x)
-        out = self.empty(x.shape) if out is None else out
-        self.call("prg_add_u64", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        out = self.empty(x.shape, x.dtype) if out is None else out
+        self.call("prg_add_u64" if x.dtype == WORD else "prg_add_u32", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def blind_bits(self, x: Array, stream: Stream) -> Array:
@@ -204,8 +204,8 @@ class Ring:
         self.call("operand_u64", out, x, r, out.size)
         return out
 
-    def filled(self, shape: tuple[int, ...], value: int) -> Array:
-        return np.full(shape, value, WORD)
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] = WORD) -> Array:
+        return np.full(shape, value, dtype)
 
     def pair_deal(self, f: Bilinear, r: Sequence[Array], s: Sequence[Array], rho: Array) -> Array:
         """The mask under which `pair` leaves twice the product: rho + 2 f(r_0 - r_1, s_0 - s_1). Dealer."""
@@ -365,6 +365,25 @@ class Ring:
         self.call("bit_plane", out, self.solid(x), x.size, bit)
         return out
 
+    # ---- digits of a radix sort: arrays of half words, (..., 2^k - 1) entries ----
+    def digits(self, bits: Packed) -> Array:
+        """Bits along the last axis, lowest first, as numbers (uint8)."""
+        rows = bits.bytes().reshape(-1, bits.shape[-1])
+        return np.packbits(rows, axis=1, bitorder="little").reshape(bits.shape[:-1])
+
+    def digit_choose(self, entries: Array, digit: Array, k: int, total: int) -> Array:
+        """Entries 0 .. 2^k - 2 moved by XOR with the public digit, from entries 1 .. 2^k - 1; all add up to `total`."""
+        out = self.empty(entries.shape, HALF_WORD)
+        self.call("digit_choose_u32", out, self.solid(entries), digit, digit.size, k, total)
+        return out
+
+    def digit_ranks(self, x: Array, r: Array | None, k: int, first: bool, total: int) -> Array:
+        """sum_v ([first] x_v - r_v) S_v(x) - x_v S_v(r) in half words, S along the axis before the last; see the kernel."""
+        *groups, n, _ = x.shape
+        out = self.empty((*groups, n), HALF_WORD)
+        self.call("digit_ranks_u32", out, x, r, prod(groups), n, k, int(first), total)
+        return out
+
     # ---- lookup and spline ----
     def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
         """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices."""
@@ -433,6 +452,9 @@ class Shapes(Ring):
     def permutation(self, n: int, stream: Stream) -> Array:
         return blank((n,), np.dtype(np.int64))
 
+    def digits(self, bits: Packed) -> Array:
+        return blank(bits.shape[:-1], np.dtype(np.uint8))
+
     def gather(self, x: Array, order: Array) -> Array:
         return blank((*order.shape, *x.shape[1:]), x.dtype)
 
@@ -454,8 +476,8 @@ class Shapes(Ring):
         self.multiplications += f.multiplications(x.shape, y.shape)
         return blank(f.shape(x.shape, y.shape))
 
-    def filled(self, shape: tuple[int, ...], value: int) -> Array:
-        return blank(shape)
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] = WORD) -> Array:
+        return blank(shape, dtype)
 
     def narrowed(self, x: Array, dtype: np.dtype[Any]) -> Array:
         return blank(x.shape, dtype)
