@@ -23,11 +23,13 @@ ROUNDINGS = ("dither", "floor", "nearest")
 
 @dataclass(frozen=True)
 class Op:
-    """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks."""
+    """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks.
+    `opens`: what those who hold shares see by design, for the audit."""
 
     rule: Callable[[Sequence[Type], Params], Type | tuple[Type, ...]]
     local: bool = False
     elementwise: bool = False
+    opens: str = ""
 
 
 def result_types(op: str, types: Sequence[Type], params: Params) -> tuple[Type, ...]:
@@ -233,7 +235,10 @@ OPS: dict[str, Op] = {
     "select": Op(_select, elementwise=True),
     # rows, all columns alike
     "shuffle": Op(_shuffle),
-    "permute": Op(_permute),
+    "permute": Op(
+        _permute,
+        opens="the places of rows that were shuffled in secret: a uniformly random permutation, whatever the data are",
+    ),
 }
 
 # Derived operations that a protocol may define as an elementwise gate of its own.

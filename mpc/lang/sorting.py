@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import BOOL, INT64, Type
+from ..ir.types import BOOL, INT64
 from . import core
 from .array import Array, Axis, bind, constant, implements, scope_of
 from .core import (
@@ -41,16 +41,16 @@ from .core import (
     transpose,
 )
 from .elementwise import _real
-from .function import function, gate
+from .function import gate
 
-RADIX = 3  # bits a pass: 7 words opened for the ranks of a digit, 5 rounds for 3 bits
+RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 64  # up to here n (n - 1) / 2 comparisons of about 60 bytes cost less than passes of about 200 bytes an element
 UPPER = 32  # bits below a place
 CARRIED = 2  # words a row: wider rows stay, and move once when their places are known
 
 
 # ---- moving rows ----
-def _move(op: str, columns: Sequence[Array], *by: Array, **params: int) -> list[Array]:
+def _move(op: str, columns: Sequence[Array], *by: Array, **params: Any) -> list[Array]:
     """`shuffle` or `permute` of columns of any dtype as at most one array of words and one of bits."""
     n, moved = columns[0].shape[0], {}
     for bits in (False, True):
@@ -156,9 +156,21 @@ def _pair_ranks(keys: Sequence[Array], descending: bool) -> Array:
     return add(matmul(astype(after, INT64), moves), np.arange(n))
 
 
-@function(name="sort")
-def _sorted(keys: list[Array], columns: list[Array], descending: bool, bits: int) -> list[Array]:
-    """Columns (m, n, ...) with the rows of each of the m groups in the stable order of the keys (m, n), the first decides."""
+@gate("sort", lambda *arrays, keys, **params: {"keys": keys, **params})
+def _sort(*arrays: Array, keys: int, descending: bool, bits: int) -> list[Array]:
+    """Columns (m, n, ...) with the rows of each of the m groups in the stable order of the keys (m, n), which come first in
+    `arrays`; the first key decides."""
+    return _in_order(arrays[:keys], arrays[keys:], descending, bits)
+
+
+def _sorted(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int | None) -> list[Array]:
+    if bits is not None and not 1 <= bits <= 64:
+        raise UsageError(f"bits={bits}: keys have 1 to 64 bits (at {user_line()})")
+    found: Any = _sort(*keys, *columns, keys=len(keys), descending=descending, bits=bits or 64)
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
     groups, n = keys[0].shape
     offsets = np.arange(groups)[:, None] * n
     flat = [reshape(c, (groups * n, *c.shape[2:])) for c in columns]
@@ -168,8 +180,7 @@ def _sorted(keys: list[Array], columns: list[Array], descending: bool, bits: int
         return _move("permute", columns, reshape(places, -1), shift=shift)
 
     if n <= SHORT:
-        flat = move(flat, _pair_ranks(keys, descending), 0)
-        return [reshape(f, c.shape) for f, c in zip(flat, columns, strict=True)]
+        return _shaped(move(flat, _pair_ranks(keys, descending), 0), columns)
     words = sum(prod(c.shape[1:]) for c in flat)
     index = constant(np.arange(groups * n, dtype="<u8"), INT64, scope_of(*keys))
     carried = [index] if words > CARRIED else flat
@@ -185,19 +196,17 @@ def _sorted(keys: list[Array], columns: list[Array], descending: bool, bits: int
             waiting, carried = moved[: len(waiting)], moved[len(waiting) :]
     if words > CARRIED:
         carried = _move("permute", flat, inverse(carried[0]), shift=0)
-    return [reshape(f, c.shape) for f, c in zip(carried, columns, strict=True)]
+    return _shaped(carried, columns)
+
+
+def _shaped(flat: Sequence[Array], columns: Sequence[Array]) -> list[Array]:
+    return [reshape(f, c.shape) for f, c in zip(flat, columns, strict=True)]
 
 
 def _bits_of(key: Array, bits: int, descending: bool) -> Array:
     if key.dtype.is_bool:
         return reshape(invert(key) if descending else key, (key.size, 1))
-    return _key_bits(retype(key, INT64), bits, descending)  # type: ignore[no-any-return]
-
-
-def _window(bits: int | None) -> int:
-    if bits is not None and not 1 <= bits <= 64:
-        raise UsageError(f"bits={bits}: keys have 1 to 64 bits (at {user_line()})")
-    return bits or 64
+    return _key_bits(retype(key, INT64), bits, descending)
 
 
 def _along(x: Array, axis: int) -> tuple[Array, list[int], tuple[int, ...]]:
@@ -205,22 +214,19 @@ def _along(x: Array, axis: int) -> tuple[Array, list[int], tuple[int, ...]]:
     (axis,) = core.axes_of(x, axis)
     order = [a for a in range(x.ndim) if a != axis] + [axis]
     moved = transpose(x, order)
-    n = x.shape[axis]
-    return reshape(moved, (x.size // n if n else 0, n)), [int(i) for i in np.argsort(order)], moved.shape
+    return reshape(moved, (prod(moved.shape[:-1]), moved.shape[-1])), [int(i) for i in np.argsort(order)], moved.shape
 
 
-def _sort_along(x: Array, axis: int | None, descending: bool, bits: int | None, index: bool, values: bool = True) -> list[Array]:
+def _sort_along(
+    x: Array, axis: int | None, descending: bool, bits: int | None, index: bool, values: bool = True
+) -> list[Array]:
     """[values, indices] in order, as far as they are wanted."""
     if axis is None:
         x, axis = reshape(x, -1), 0
     rows, back, shape = _along(x, axis)
     places = constant(np.broadcast_to(np.arange(rows.shape[1], dtype="<u8"), rows.shape).copy(), INT64, scope_of(x))
     columns = [rows] * values + [places] * index
-    if not x.size:
-        found = columns
-    else:
-        found = _sorted([rows], columns, descending, _window(bits))
-    return [transpose(reshape(c, shape), back) for c in found]
+    return [transpose(reshape(c, shape), back) for c in _sorted([rows], columns, descending, bits)]
 
 
 # ---- sorting ----
@@ -254,11 +260,8 @@ def sort_by(keys: Any, *columns: Any, descending: bool = False, bits: int | None
     keys, rows = arrays[: len(keys)], arrays[len(keys) :]
     if any(k.ndim != 1 for k in keys):
         raise ShapeMismatch(f"keys are vectors, not of shape {', '.join(str(k.shape) for k in keys)} (at {user_line()})")
-    if len(keys[0]) > 1:
-        rows = [core.expand_dims(c, 0) for c in rows]
-        rows = _sorted([core.expand_dims(k, 0) for k in keys], rows, descending, _window(bits))
-        rows = [reshape(c, c.shape[1:]) for c in rows]
-    return _unpacked(rows)
+    keys, rows = ([core.expand_dims(c, 0) for c in group] for group in (keys, rows))
+    return _unpacked([reshape(c, c.shape[1:]) for c in _sorted(keys, rows, descending, bits)])
 
 
 def topk(x: Array, k: int, axis: int = -1, *, largest: bool = True, bits: int | None = None) -> tuple[Array, Array]:

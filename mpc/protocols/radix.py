@@ -1,8 +1,8 @@
-"""What a radix sort asks of the dealer protocols: the bits of a key, and the stable ranks of its digits.
+"""What a radix sort asks of the dealer protocols: the bits of a key and the stable ranks of its digits.
 
 Bits. With x_open = x + r public and the bits of r shared, x = x_open - r is x_open ^ r ^ borrows. Bit k makes a borrow where
-r has a one and x_open none, and hands one on where they agree: two bits that are linear in r's. A tree combines them: at level l
-the upper half of every block of 2^(l+1) bits takes the pair of bit 2^l - 1 of the block, in one AND of whole words.
+r has a one and x_open none, and hands one on where they agree: two bits that are linear in r's. A tree combines them: at
+level l the upper half of every block of 2^(l+1) bits takes the pair of bit 2^l - 1 of the block, in one AND of whole words.
 
 Ranks. A digit of k bits is opened under the mask beta; the dealer splits the one-hot vector of beta as words, so the entries at
 v ^ (the opened digit) are the one-hot vector D of the digit itself, without a product. The rank is sum_v D_v S_v - 1 with S_v

@@ -127,12 +127,12 @@ class Ring:
             words = self.prg((n,), stream._replace(at=at))
             if n < FEW:  # the place as the low bits of the word: sorting words is faster than finding their order
                 words = np.sort(words >> np.uint64(bits) << np.uint64(bits) | places)
-                order, words = words & np.uint64((1 << bits) - 1), words >> np.uint64(bits)
+                order, words = (words & np.uint64((1 << bits) - 1)).astype(np.int64), words >> np.uint64(bits)
             else:
                 order = np.argsort(words)
                 words = words[order]
             if not (words[1:] == words[:-1]).any():
-                return order.astype(np.int64)
+                return order
             attempt += 1
 
     def gather(self, x: Array, order: Array) -> Array:
@@ -149,7 +149,17 @@ class Ring:
         """x + sign * (sum over the stream's keys of their words); `out` may be x. Half words take half words of the stream."""
         x = self.solid(x)
         out = self.empty(x.shape, x.dtype) if out is None else out
-        self.call("prg_add_u64" if x.dtype == WORD else "prg_add_u32", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        self.call(
+            "prg_add_u64" if x.dtype == WORD else "prg_add_u32",
+            out,
+            x,
+            x.size,
+            sign,
+            stream.keys,
+            len(stream.keys),
+            stream.name,
+            stream.at,
+        )
         return out
 
     def blind_bits(self, x: Array, stream: Stream) -> Array:
