@@ -91,15 +91,14 @@ def digit_ranks_gate(p: Additive, tape: Tape, digit: Share) -> Steps[Share]:
         return [exact.blind(onehot, -1, hot)]
 
     opened, got = yield from p.open_bit(tape, digit.parts[0].words, [(HALF_WORD.str, entries)], deal)
-    nothing = ring.filled(entries, 0, HALF_WORD)
-    onehot = got.dealt[0] if got.dealt else ring.blind(nothing, 1, hot)
+    onehot = got.dealt[0] if got.dealt else ring.half_words(entries, hot)
     chosen = ring.digit_choose(onehot, ring.digits(Packed(opened, digit.shape)), k, int(p.first))
 
     def deal_product() -> list[Array]:
         r = exact.blind(exact.filled(entries, 0, HALF_WORD), 1, p.every(tape, Field.RHO))
         return [exact.blind(exact.digit_ranks(r, None, k, True, 0), -1, product)]
 
-    r = ring.blind(nothing, 1, mask)
+    r = ring.half_words(entries, mask)
     mine = ring.add(chosen, r)
     got = yield from p.exchange([mine], dealt=[(HALF_WORD.str, shape)], deal=deal_product)
     ranks = ring.digit_ranks(ring.add(mine, got.words[0]), r, k, p.first, 1)

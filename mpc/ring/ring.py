@@ -145,6 +145,10 @@ class Ring:
         self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
         return out
 
+    def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        """The stream as half words, the lower half of a word first."""
+        return self.prg((-(-prod(shape) // 2),), stream).view(HALF_WORD)[: prod(shape)].reshape(shape)
+
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
         """x + sign * (sum over the stream's keys of their words); `out` may be x. Half words take half words of the stream."""
         x = self.solid(x)
@@ -378,8 +382,8 @@ class Ring:
     # ---- digits of a radix sort: arrays of half words, (..., 2^k - 1) entries ----
     def digits(self, bits: Packed) -> Array:
         """Bits along the last axis, lowest first, as numbers (uint8)."""
-        rows = bits.bytes().reshape(-1, bits.shape[-1])
-        return np.packbits(rows, axis=1, bitorder="little").reshape(bits.shape[:-1])
+        planes = np.moveaxis(bits.bytes(), -1, 0)
+        return reduce(lambda out, j: out | planes[j] << np.uint8(j), range(1, len(planes)), planes[0].copy())
 
     def digit_choose(self, entries: Array, digit: Array, k: int, total: int) -> Array:
         """Entries 0 .. 2^k - 2 moved by XOR with the public digit, from entries 1 .. 2^k - 1; all add up to `total`."""
@@ -461,6 +465,9 @@ class Shapes(Ring):
 
     def permutation(self, n: int, stream: Stream) -> Array:
         return blank((n,), np.dtype(np.int64))
+
+    def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        return self.empty(shape, HALF_WORD)
 
     def digits(self, bits: Packed) -> Array:
         return blank(bits.shape[:-1], np.dtype(np.uint8))
