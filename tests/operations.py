@@ -396,7 +396,7 @@ op("argmax int", lambda x: (np.argmax(x), np.argmax(x.reshape(-1, 2), 1)), HALF[
 TIES = np.array(
     [[1, 3, 3, -2, 3], [0, 0, 0, 0, 0], [-1, -1 + ULP, -1, -1 + ULP, -8], [5, 4, 3, 2, 1], [1, 2, -(2.0**40), 3, 1]]
 )
-LONG = np.concatenate([WIDE[::9], WIDE[:9], [0.5] * 9])  # a radix sort
+LONG = np.concatenate([WIDE[:130], WIDE[::9], [0.5] * 9])  # a radix sort
 
 
 def stably(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
@@ -417,16 +417,16 @@ op("sort long", lambda x: (mpc.sort(x), mpc.argsort(x)), LONG, expected=lambda x
 op(
     "sort long rows",
     lambda x: (mpc.sort(x, bits=4), mpc.argsort(x, descending=True, bits=5)),
-    ints(3, 70, below=8),
+    ints(3, 130, below=8),
     expected=lambda x: (np.sort(x), stably(-x)),
 )
-op("sort extremes", lambda x: mpc.sort(x), np.tile(EXTREMES, 10), expected=np.sort)
+op("sort extremes", lambda x: mpc.sort(x), np.tile(EXTREMES, 19), expected=np.sort)
 op(
     "sort by two keys",
     lambda x, y, c: mpc.sort_by([c, x], y, c, bits=4),
-    ints(70, below=4),
-    fixed(70, 4),
-    bools(70),
+    ints(130, below=4),
+    fixed(130, 4),
+    bools(130),
     expected=lambda x, y, c: (y[np.lexsort((x, c))], np.sort(c)),
 )
 op("cumsum", lambda x: (np.cumsum(x), np.cumsum(x, axis=0), np.cumsum(x, axis=-1)), T)

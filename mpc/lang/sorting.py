@@ -1,7 +1,7 @@
 """Order: shuffling, sorting, order statistics, groups, and rows at secret places. Nothing about the data is revealed.
 
-Two ways to sort, both stable. Short rows (up to SHORT elements): every pair is compared at once, and the number of pairs an
-element wins is its place. Longer ones: a radix sort by the bits of the keys, RADIX bits a pass (Hamada, Kikuchi, Ikarashi,
+Two ways to sort, both stable. Short rows (up to 128 elements): every pair is compared at once, and the number of pairs an
+element loses is its place. Longer ones: a radix sort by the bits of the keys, RADIX bits a pass (Hamada, Kikuchi, Ikarashi,
 Chida, Takahashi, CSS 2014; Asharov et al., CCS 2022). Either way rows move to secret places by `permute`: those who hold
 shares see the places in a random order that none of them knows, which is a random permutation whatever the data are.
 """
@@ -44,7 +44,8 @@ from .elementwise import _real
 from .function import gate
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
-SHORT = 64  # up to here n (n - 1) / 2 comparisons of about 60 bytes cost less than passes of about 200 bytes an element
+SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
+SHORTEST, PAIRS = 16, 1 << 23  # longer rows are compared if there are no more pairs than this: each takes a word of memory
 UPPER = 32  # bits below a place
 CARRIED = 2  # words a row: wider rows stay, and move once when their places are known
 
@@ -179,7 +180,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
         places = add(ranks, offsets << shift) if groups > 1 else ranks
         return _move("permute", columns, reshape(places, -1), shift=shift)
 
-    if n <= SHORT:
+    if n <= SHORTEST or (n <= SHORT and groups * n * (n - 1) <= 2 * PAIRS):
         return _shaped(move(flat, _pair_ranks(keys, descending), 0), columns)
     words = sum(prod(c.shape[1:]) for c in flat)
     index = constant(np.arange(groups * n, dtype="<u8"), INT64, scope_of(*keys))
@@ -235,8 +236,8 @@ def sort(x: Array, axis: int | None = -1, *, descending: bool = False, stable: b
     """x in ascending order along an axis (of all elements if None); exact, always stable.
 
     bits: keys are known to be in [-2^(bits-1), 2^(bits-1)) as integers (for fixed64(16): times 2^16), by default any 64 bits;
-    fewer are faster. Rows up to 64: 8 rounds, one comparison a pair, whose differences must fit 64 bits. Longer ones:
-    7 rounds, and 5 for every 3 bits. Costs about 200 bytes an element for each of those, dealt ones included.
+    fewer are faster. Rows up to 128: 7 rounds, one comparison a pair, whose differences must fit 64 bits. Longer ones: 7
+    rounds, and 5 for every 4 bits, which cost an element about 300 bytes in all (two parties that hold shares, and dealer).
     """
     return _sort_along(x, axis, descending, bits, index=False)[0]
 
