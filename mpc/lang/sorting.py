@@ -33,6 +33,7 @@ from .core import (
     less,
     matmul,
     multiply,
+    negative,
     not_equal,
     reshape,
     retype,
@@ -45,7 +46,7 @@ from .function import gate
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
-SHORTEST, PAIRS = 16, 1 << 23  # longer rows are compared if there are no more pairs than this: each takes a word of memory
+SHORTEST, PAIRS = 16, 1 << 22  # longer rows are compared if there are no more pairs than this: each takes memory
 UPPER = 32  # bits below a place
 CARRIED = 2  # words a row: wider rows stay, and move once when their places are known
 
@@ -151,10 +152,11 @@ def _pair_ranks(keys: Sequence[Array], descending: bool) -> Array:
         first = less(a, b) if descending else less(b, a)
         after = first if after is None else bitwise_xor(first, bitwise_and(equal(a, b), after))
     assert after is not None
-    pairs = np.arange(len(left))
-    moves = np.zeros((len(left), n), np.int64)
-    moves[pairs, left], moves[pairs, right] = 1, -1
-    return add(matmul(astype(after, INT64), moves), np.arange(n))
+    # element i moves up from place i for every one on its right that comes before it, and down for those on its left
+    lost, pair = astype(after, INT64), np.zeros((n, n), np.int64)
+    pair[left, right], pair[right, left] = np.arange(len(left)), np.arange(len(left), 2 * len(left))
+    signed = getitem(concatenate([lost, negative(lost)], 1), (slice(None), pair[~np.eye(n, dtype=bool)]))
+    return add(core.sum(reshape(signed, (len(lost), n, max(n - 1, 0))), -1), np.arange(n))
 
 
 @gate("sort", lambda *arrays, keys, **params: {"keys": keys, **params})
@@ -323,22 +325,20 @@ def group_by(keys: Array, *columns: Any, bits: int | None = None) -> Groups:
     keys: a vector; columns of any numeric dtype and shape (n, ...). A sort (see there), one comparison an element, and one
     pass more, which moves the last row of every group to the front: prefix sums differ by the group's.
     """
-    values = [core._numbers(c) for c in _columns([keys, *columns])]
-    n = len(keys)
-    ordered = list(_sort_rows(values, bits))
-    last = _ends(ordered[0])
-    totals = [cumsum(c, 0) for c in ordered[1:]]
+    key, *values = sort_by(keys, keys, *columns, bits=bits) if columns else [sort_by(keys, keys, bits=bits)]
+    return _collected(key, values)
+
+
+def _collected(key: Array, values: Sequence[Array]) -> Groups:
+    """The groups of an ordered key."""
+    last, n = _ends(key), len(key)
     ranks = _digit_ranks(reshape(invert(last), (1, n, 1)))
-    index = constant(np.arange(1, n + 1, dtype="<u8"), INT64, scope_of(last))
-    ends, key, *totals = _move("permute", [last, ordered[0], index, *totals], reshape(ranks, -1), shift=UPPER)
+    index = constant(np.arange(1, n + 1, dtype="<u8"), INT64, scope_of(key))
+    columns = [last, core._numbers(key), index, *(cumsum(c, 0) for c in values)]
+    ends, key, *totals = _move("permute", columns, reshape(ranks, -1), shift=UPPER)
     valid = astype(ends, INT64)
     counts, *sums = (_masked(valid, _differences(t)) for t in totals)
     return Groups(_masked(valid, key), counts, tuple(sums), core.sum(valid))
-
-
-def _sort_rows(columns: Sequence[Array], bits: int | None) -> tuple[Array, ...]:
-    found = sort_by(columns[0], *columns, bits=bits)
-    return found if isinstance(found, tuple) else (found,)
 
 
 def _ends(ordered: Array) -> Array:
@@ -360,11 +360,10 @@ def unique(x: Array, *, bits: int | None = None) -> tuple[Array, Array, Array]:
 
     Of the n rows of the first two those beyond the number of values are 0; that number stays secret.
     """
-    n = len(x)
-    ordered, origin = _sort_rows([core._numbers(x), constant(np.arange(n, dtype="<u8"), INT64, scope_of(x))], bits)
-    number = cumsum(astype(_ends(ordered), INT64), 0)
+    ordered, origin = sort_by(x, x, np.arange(len(x)), bits=bits)
+    number = cumsum(_ends(ordered), 0)
     before = concatenate([np.zeros(1, np.int64), getitem(number, slice(0, -1))])
-    groups = group_by(x, bits=bits)
+    groups = _collected(ordered, ())
     return groups.keys, groups.counts, permute(origin, before)
 
 

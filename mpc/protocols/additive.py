@@ -546,7 +546,7 @@ class Additive(Protocol):
 
     def digit_ranks(self, tape: Tape, digit: Share) -> Steps[Share]:
         """See `radix.py`."""
-        return (yield from digit_ranks_gate(self, tape, digit))
+        return (yield from digit_ranks_gate(self, tape, digit.parts[0].words, digit.shape))
 
     def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
         """See `shuffle.py`: a round for every evaluator."""

@@ -77,22 +77,25 @@ def _combine(p: Additive, tape: Tape, level: int, make: Array, hand: Array) -> S
     return make, ring.local(lambda h, z: h & ~upper | z << half & upper, hand, z)
 
 
-def digit_ranks_gate(p: Additive, tape: Tape, digit: Share) -> Steps[Share]:
-    """Shares of 2^32 times the place of every element in the stable order of its digits along the axis before the last, which
-    holds the k bits of a digit, lowest first: a place needs 32 bits. 2 rounds; 4 (2^k - 1) bytes online, 2^(k+2) dealt."""
+def digit_ranks_gate(p: Additive, tape: Tape, bits: Array, size: tuple[int, ...]) -> Steps[Share]:
+    """Shares of 2^32 times the place of every element in the stable order of its digits along the axis before the last: a place
+    needs 32 bits. `bits`: packed, of an array of that size, whose last axis holds the k bits of a digit, lowest first.
+
+    2 rounds; 4 (2^k - 1) bytes online and 2^(k+2) dealt an element.
+    """
     ring, exact = p.ring, p.exact
-    shape, k = digit.shape[:-1], digit.shape[-1]
+    shape, k = size[:-1], size[-1]
     entries = (*shape, (1 << k) - 1)
     hot, mask, product = p.own(tape, Field.HOT), p.own(tape, Field.RHO), p.own(tape, Field.PRODUCT)
 
     def deal(beta: Array) -> list[Array]:
-        values = exact.digits(Packed(beta, digit.shape))
+        values = exact.digits(Packed(beta, size))
         onehot = exact.local(lambda v, u: (v == u).astype(HALF_WORD), values[..., None], np.arange(1, 1 << k, dtype=HALF_WORD))
         return [exact.blind(onehot, -1, hot)]
 
-    opened, got = yield from p.open_bit(tape, digit.parts[0].words, [(HALF_WORD.str, entries)], deal)
+    opened, got = yield from p.open_bit(tape, bits, [(HALF_WORD.str, entries)], deal)
     onehot = got.dealt[0] if got.dealt else ring.half_words(entries, hot)
-    chosen = ring.digit_choose(onehot, ring.digits(Packed(opened, digit.shape)), k, int(p.first))
+    chosen = ring.digit_choose(onehot, ring.digits(Packed(opened, size)), k, int(p.first))
 
     def deal_product() -> list[Array]:
         r = exact.blind(exact.filled(entries, 0, HALF_WORD), 1, p.every(tape, Field.RHO))
