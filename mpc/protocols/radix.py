@@ -91,15 +91,15 @@ def digit_ranks_gate(p: Additive, tape: Tape, bits: Array, size: tuple[int, ...]
     def deal(beta: Array) -> list[Array]:
         values = exact.digits(Packed(beta, size))
         onehot = exact.local(lambda v, u: (v == u).astype(HALF_WORD), values[..., None], np.arange(1, 1 << k, dtype=HALF_WORD))
-        return [exact.blind(onehot, -1, hot)]
+        return [exact.blind_half(onehot, -1, hot)]
 
     opened, got = yield from p.open_bit(tape, bits, [(HALF_WORD.str, entries)], deal)
     onehot = got.dealt[0] if got.dealt else ring.half_words(entries, hot)
     chosen = ring.digit_choose(onehot, ring.digits(Packed(opened, size)), k, int(p.first))
 
     def deal_product() -> list[Array]:
-        r = exact.blind(exact.filled(entries, 0, HALF_WORD), 1, p.every(tape, Field.RHO))
-        return [exact.blind(exact.digit_ranks(r, None, k, True, 0), -1, product)]
+        r = exact.blind_half(exact.filled(entries, 0, HALF_WORD), 1, p.every(tape, Field.RHO))
+        return [exact.blind_half(exact.digit_ranks(r, None, k, True, 0), -1, product)]
 
     r = ring.half_words(entries, mask)
     mine = ring.add(chosen, r)
@@ -108,6 +108,6 @@ def digit_ranks_gate(p: Additive, tape: Tape, bits: Array, size: tuple[int, ...]
     if got.dealt:
         ranks = ring.add(ranks, got.dealt[0])
     else:
-        ranks = ring.blind(ranks, 1, product)
+        ranks = ring.blind_half(ranks, 1, product)
     places = ring.local(lambda z, bits: z.astype(WORD) << bits, ranks, np.array(32, WORD))
     return p.add_public(Share((places,)), np.array(-1 << 32).astype(WORD))

@@ -150,20 +150,17 @@ class Ring:
         return self.prg((-(-prod(shape) // 2),), stream).view(HALF_WORD)[: prod(shape)].reshape(shape)
 
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
-        """x + sign * (sum over the stream's keys of their words); `out` may be x. Half words take half words of the stream."""
+        """x + sign * (sum over the stream's keys of their words); `out` may be x."""
         x = self.solid(x)
-        out = self.empty(x.shape, x.dtype) if out is None else out
-        self.call(
-            "prg_add_u64" if x.dtype == WORD else "prg_add_u32",
-            out,
-            x,
-            x.size,
-            sign,
-            stream.keys,
-            len(stream.keys),
-            stream.name,
-            stream.at,
-        )
+        out = self.empty(x.shape) if out is None else out
+        self.call("prg_add_u64", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        return out
+
+    def blind_half(self, x: Array, sign: int, stream: Stream) -> Array:
+        """`blind` of half words by the stream's half words."""
+        x = self.solid(x)
+        out = self.empty(x.shape, HALF_WORD)
+        self.call("prg_add_u32", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def blind_bits(self, x: Array, stream: Stream) -> Array:
