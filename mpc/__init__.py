@@ -13,6 +13,7 @@ from .lang.core import (
     bitwise_xor,
     broadcast_to,
     concatenate,
+    cumsum,
     dynamic_slice,
     equal,
     expand_dims,
@@ -63,6 +64,22 @@ from .lang.elementwise import absolute as abs
 from .lang.function import fori, function
 from .lang.program import Input, Output, Program, program
 from .lang.session import Session, reveal
+from .lang.sorting import (
+    argsort,
+    group_by,
+    inverse,
+    median,
+    permutation,
+    permute,
+    put_secret,
+    quantile,
+    shuffle,
+    sort,
+    sort_by,
+    take_secret,
+    topk,
+    unique,
+)  # fmt: skip
 from .launch.local import local
 from .launch.study import Outcome, Study
 

@@ -298,6 +298,7 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 #include "lookup.inc"
 #include "spline.inc"
 #include "bits.inc"
+#include "digits.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -317,5 +318,6 @@ void mpc_fill_avx2(mpc_kernels *k, bool vaes)
     FILL_LOOKUP(k);
     FILL_SPLINE(k);
     FILL_BITS(k);
+    FILL_DIGITS(k);
 }
 #endif

@@ -252,6 +252,7 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 #include "lookup.inc"
 #include "spline.inc"
 #include "bits.inc"
+#include "digits.inc"
 
 #ifndef MPC_EMULATE
 #if defined(__clang__)
@@ -273,5 +274,6 @@ void mpc_fill_avx512(mpc_kernels *k, bool vaes)
     FILL_LOOKUP(k);
     FILL_SPLINE(k);
     FILL_BITS(k);
+    FILL_DIGITS(k);
 }
 #endif

@@ -189,6 +189,16 @@ typedef struct mpc_kernels {
     /* packed bits: the parity of each of n rows of `words` words, zero beyond n */
     void (*parity_bits)(uint64_t *out, const uint64_t *x, size_t n, size_t words);
 
+    /* ---- digits of k <= 4 bits (digits.inc): n elements of K - 1 entries, K = 2^k ---- */
+    /* out = entries 0 .. K-2 of e moved by XOR with the public digits c: out[v] = e[v ^ c]; e holds entries 1 .. K-1, and an
+     * element's K entries add up to `total` */
+    void (*digit_choose_u32)(uint32_t *out, const uint32_t *e, const uint8_t *c, size_t n, int k, uint32_t total);
+    /* out = sum_v (first * x_v - r_v) S_v(x) - x_v S_v(r), where S_v are the entries v of the group's elements so far and the
+     * smaller entries of them all, added up; `groups` of n elements. x and r hold entries 0 .. K-2; an element's K entries
+     * add up to `total` in x, to 0 in r; r may be NULL (zeros) */
+    void (*digit_ranks_u32)(uint32_t *out, const uint32_t *x, const uint32_t *r, size_t groups, size_t n, int k,
+                            uint32_t first, uint32_t total);
+
     /* ---- fixed point (bits.inc), |f| <= 1000 ---- */
     /* out = x * 2^f rounded to nearest, ties to even; errors = {how many x are NaN or infinite, how many of the others have
      * |x| 2^f >= 2^62}, whose words mean nothing */

@@ -191,6 +191,7 @@ static void prg_into_ref(void *out, const void *x, void *kept, size_t n, prg_use
 #include "lookup.inc"
 #include "spline.inc"
 #include "bits.inc"
+#include "digits.inc"
 
 void mpc_fill_ref(mpc_kernels *k)
 {
@@ -202,4 +203,5 @@ void mpc_fill_ref(mpc_kernels *k)
     FILL_LOOKUP(k);
     FILL_SPLINE(k);
     FILL_BITS(k);
+    FILL_DIGITS(k);
 }

@@ -392,6 +392,69 @@ op("argmax of one", lambda x: (np.argmax(x[:, :1], 1), np.argmax(x[:1], axis=0))
 op("argmax bool", lambda x: (np.argmax(x), np.argmax(x, 1)), P)
 op("argmax int", lambda x: (np.argmax(x), np.argmax(x.reshape(-1, 2), 1)), HALF[: len(HALF) // 2 * 2])
 
+# ---- order: exact ----
+TIES = np.array(
+    [[1, 3, 3, -2, 3], [0, 0, 0, 0, 0], [-1, -1 + ULP, -1, -1 + ULP, -8], [5, 4, 3, 2, 1], [1, 2, -(2.0**40), 3, 1]]
+)
+LONG = np.concatenate([WIDE[:130], WIDE[::9], [0.5] * 9])  # a radix sort
+
+
+def stably(x: np.ndarray, axis: int | None = -1) -> np.ndarray:
+    return np.argsort(x, axis, kind="stable")
+
+
+op("sort", lambda x: (np.sort(x), np.sort(x, axis=0), np.sort(x, axis=None), np.sort(x[:1]), np.sort(x[:, :1])), TIES)
+op("sort cubes", lambda x: (np.sort(x, 1), np.sort(x, axis=0), np.sort(x)), T)
+op("sort bool", lambda x: mpc.sort(x), P, expected=np.sort)
+op("sort of nothing", lambda x: (np.sort(x), np.sort(x, axis=0)), np.zeros((0, 3)))
+op(
+    "argsort of ties",
+    lambda x: (np.argsort(x), np.argsort(x, axis=0), np.argsort(x, axis=None), mpc.argsort(x, descending=True)),
+    TIES,
+    expected=lambda x: (stably(x), stably(x, 0), stably(x, None), stably(-x)),
+)
+op("sort long", lambda x: (mpc.sort(x), mpc.argsort(x)), LONG, expected=lambda x: (np.sort(x), stably(x)))
+op(
+    "sort long rows",
+    lambda x: (mpc.sort(x, bits=4), mpc.argsort(x, descending=True, bits=5)),
+    ints(3, 130, below=8),
+    expected=lambda x: (np.sort(x), stably(-x)),
+)
+op("sort extremes", lambda x: mpc.sort(x), np.tile(EXTREMES, 19), expected=np.sort)
+op(
+    "sort by two keys",
+    lambda x, y, c: mpc.sort_by([c, x], y, c, bits=4),
+    ints(130, below=4),
+    fixed(130, 4),
+    bools(130),
+    expected=lambda x, y, c: (y[np.lexsort((x, c))], np.sort(c)),
+)
+op("cumsum", lambda x: (np.cumsum(x), np.cumsum(x, axis=0), np.cumsum(x, axis=-1)), T)
+op("cumsum bool", lambda x: np.cumsum(x, axis=1), P)
+op(
+    "permute",
+    lambda by, x, b: (*mpc.permute(by, x, b), mpc.permute(mpc.inverse(by), x)),
+    random.permutation(70),
+    fixed(70, 2),
+    bools(70, 3),
+    expected=lambda by, x, b: (x[np.argsort(by)], b[np.argsort(by)], x[by]),
+)
+op(
+    "topk",
+    lambda x: (*mpc.topk(x, 2), *mpc.topk(x, 3, axis=0, largest=False)),
+    TIES,
+    expected=lambda x: (-np.sort(-x)[:, :2], stably(-x)[:, :2], np.sort(x, 0)[:3], stably(x, 0)[:3]),
+)
+op("median", lambda x: (np.median(x), np.median(x, axis=0), np.median(x, axis=(0, 2)), np.median(x[0], -1)), T, tol=ULP)
+op("quantile", lambda x: (np.quantile(x, [0, 0.25, 1 / 3, 1]), np.quantile(x, 0.9, axis=1)), A, tol=2 * ULP)
+op(
+    "take and put at secret places",
+    lambda x, i: (mpc.take_secret(x, i), mpc.put_secret(x, i, np.ones((3, 1))), mpc.take_secret(x, i[0])),
+    fixed(5, 2),
+    np.array([4, 0, 2]),
+    expected=lambda x, i: (x[i], np.where(np.isin(np.arange(5), i)[:, None], 1, x), x[i[0]]),
+)
+
 # ---- layers ----
 op("leaky_relu 0.01", lambda x: mpc.nn.leaky_relu(x), SMALL, expected=lambda x: np.where(x > 0, x, 0.01 * x), tol=8 * ULP)
 op("leaky_relu half", lambda x: mpc.nn.leaky_relu(x, 0.5), SMALL, expected=lambda x: np.where(x > 0, x, x / 2), tol=2 * ULP)

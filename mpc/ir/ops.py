@@ -23,11 +23,19 @@ ROUNDINGS = ("dither", "floor", "nearest")
 
 @dataclass(frozen=True)
 class Op:
-    """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks."""
+    """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks.
+    `opens`: what those who hold shares see by design, for the audit."""
 
-    rule: Callable[[Sequence[Type], Params], Type]
+    rule: Callable[[Sequence[Type], Params], Type | tuple[Type, ...]]
     local: bool = False
     elementwise: bool = False
+    opens: str = ""
+
+
+def result_types(op: str, types: Sequence[Type], params: Params) -> tuple[Type, ...]:
+    """The types of an operation's results."""
+    found = OPS[op].rule(types, params)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def bilinear_map(op: str, params: Params) -> Bilinear:
@@ -178,6 +186,21 @@ def _input(types: Sequence[Type], params: Params) -> Type:
     return Type(tuple(params["shape"]), DType(*params["dtype"]), True)
 
 
+def _shuffle(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
+    if not types or any(not t.shape or t.shape[0] != types[0].shape[0] for t in types):
+        raise ShapeMismatch(f"columns of one number of rows are shuffled, not {', '.join(map(str, types)) or 'nothing'}")
+    return tuple(Type(t.shape, t.dtype, True) for t in types)
+
+
+def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
+    by, *columns = types
+    if by.dtype.kind != "int" or len(by.shape) != 1 or not columns:
+        raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by}")
+    if not 0 <= params["shift"] < 64:
+        raise TypeMismatch(f"places are shifted by 0 to 63 bits, not {params['shift']}")
+    return _shuffle(types, params)[1:]
+
+
 def _reveal(types: Sequence[Type], params: Params) -> Type:
     return Type(types[0].shape, types[0].dtype, False)
 
@@ -190,6 +213,7 @@ OPS: dict[str, Op] = {
     "sub": Op(_linear, local=True),
     "neg": Op(_unary, local=True),
     "sum": Op(_sum, local=True),
+    "cumsum": Op(_unary, local=True),
     "reshape": Op(_reshape, local=True),
     "transpose": Op(_transpose, local=True),
     "broadcast": Op(_expand, local=True),
@@ -209,6 +233,12 @@ OPS: dict[str, Op] = {
     "and_": Op(_bits, elementwise=True),
     "b2a": Op(_b2a, elementwise=True),
     "select": Op(_select, elementwise=True),
+    # rows, all columns alike
+    "shuffle": Op(_shuffle),
+    "permute": Op(
+        _permute,
+        opens="the places of rows that were shuffled in secret: a uniformly random permutation, whatever the data are",
+    ),
 }
 
 # Derived operations that a protocol may define as an elementwise gate of its own.

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..errors import ProgramMismatch
-from .ops import OPS
+from .ops import OPS, result_types
 from .types import DType, Type
 
 
@@ -123,7 +123,7 @@ class Program:
                     raise ProgramMismatch(f"{e.op} at {e.where}: the body does not return what the next iteration takes")
             elif e.op in OPS:
                 try:
-                    expected = (OPS[e.op].rule(ins, e.params),)
+                    expected = result_types(e.op, ins, e.params)
                 except Exception as error:
                     raise ProgramMismatch(f"{e.op} at {e.where}: operands or parameters do not fit ({error})") from None
             else:

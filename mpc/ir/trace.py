@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .ops import OPS
+from .ops import result_types
 from .program import NOWHERE, Eqn, Program, Where
 from .types import Type
 
@@ -92,7 +92,7 @@ class Graph:
         if body is not None:
             types = tuple(body.types[v] for v in body.outs)
         else:
-            types = (OPS[op].rule([n.type for n in ins], params),)
+            types = result_types(op, [n.type for n in ins], params)
         eqn = Pending(op, ins, params, body, where or (user_line() if self.located else NOWHERE))
         eqn.outs = tuple(Node(self, t, eqn) for t in types)
         return eqn.outs

@@ -332,6 +332,14 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape))) if keepdims else y
 
 
+@implements("cumsum")
+def cumsum(x: Array, axis: int | None = None) -> Array:
+    """Sums of the elements so far along an axis (of all elements if None); exact. Bools count as 0 and 1."""
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    return bind("cumsum", _numbers(x), axis=axes_of(x, axis)[0])  # type: ignore[no-any-return]
+
+
 @implements("mean")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over axes: error below 2^(1-f) + 2^-17 of the mean. The sum must fit the dtype, |sum| < 2^(62-f)."""

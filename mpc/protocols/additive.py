@@ -21,6 +21,8 @@ from ..ring.ring import HALF_WORD, WORD, Array, Ring, Shapes, blank, words_for
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
 from .exponential import exponential_gate
 from .fields import Field
+from .radix import digit_ranks_gate, key_bits_gate
+from .shuffle import common_order, passes
 from .spline import spline_gate
 
 Deal = Callable[[], list[Array]]
@@ -169,6 +171,10 @@ class Additive(Protocol):
         while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
             yield IDLE
         return [_opening(x) for x in xs]
+
+    @property
+    def holders(self) -> tuple[int, ...]:
+        return tuple(range(self.evaluators))
 
     # ---- input and output ----
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:
@@ -540,6 +546,23 @@ class Additive(Protocol):
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `exponential.py`; two evaluators only."""
         return (yield from exponential_gate(self, tape, x, **params))
+
+    def key_bits(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        """See `radix.py`."""
+        return (yield from key_bits_gate(self, tape, x, **params))
+
+    def digit_ranks(self, tape: Tape, digit: Share) -> Steps[Share]:
+        """See `radix.py`."""
+        return (yield from digit_ranks_gate(self, tape, digit.parts[0].words, digit.shape))
+
+    def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
+        """See `shuffle.py`: a round for every evaluator."""
+        return (yield from passes(self, tape, common_order(self, tape, columns)))
+
+    def permute(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
+        """A round for every evaluator, and one in which they see `by` in the order that the dealer alone knows."""
+        shuffled = yield from passes(self, tape, [by, *columns])
+        return (yield from self.placed(tape, *shuffled, shift=shift))
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""

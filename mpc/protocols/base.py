@@ -15,6 +15,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
+from ..errors import UsageError
 from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Name
@@ -266,12 +267,48 @@ class Protocol(ABC):
         """Shares of x where b, else of y; all of one shape."""
 
     @abstractmethod
+    def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
+        """Shares of the columns with their rows (first axis, of one length) in a common random order that no party knows."""
+
+    @abstractmethod
     def constant(self, c: Array) -> Share:
         """A share of a value everybody knows (words, or uint8 bits)."""
 
     def stored(self, c: Array) -> Share:
         """What a rehearsal takes a stored value of c's shape for: the form of a share that costs most."""
         return self.constant(c)
+
+    @property
+    def holders(self) -> tuple[int, ...]:
+        """The parties that hold shares."""
+        return tuple(range(self.n))
+
+    def permute(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
+        """Shares of the columns, row i moved to row by[i] / 2^shift. The holders see the places in a random order."""
+        shuffled = yield from self.shuffle(tape, by, *columns)
+        return (yield from self.placed(tape, *shuffled, shift=shift))
+
+    def placed(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
+        """`permute` where `by` has been shuffled with the columns: a random permutation, which the holders may see."""
+        n = by.size
+        order, places = np.full(n, -1), (yield from self.reveal(tape, by, self.holders))
+        if places is not None and not self.ring.abstract:
+            places = places >> np.uint64(shift)
+            if n and int(places.max()) < n:
+                order[places] = np.arange(n)
+            if n and order.min() < 0:
+                raise UsageError(f"the {n} places to which rows are moved must be 0 to {n - 1}, each once")
+        return self.moved(columns, order)
+
+    def moved(self, columns: Sequence[Share], order: Array) -> list[Share]:
+        """Columns whose row k is row order[k] of these; local."""
+
+        def move(a: Part) -> Part:
+            if isinstance(a, Packed):
+                return self.ring.from_bit_rows(self.ring.gather(self.ring.bit_rows(a), order), a.shape)
+            return self.ring.gather(a, order)
+
+        return [self.each(move, column) for column in columns]
 
     # ---- products with public operands ----
     def product(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:
@@ -340,6 +377,9 @@ class Protocol(ABC):
         """x AND c for public bits c."""
         packed = Packed.of(c)
         return self.each(lambda a: Packed(self.ring.local(np.bitwise_and, a.words, packed.words), a.shape), x)
+
+    def cumsum(self, x: Share, axis: int) -> Share:
+        return self.each(lambda a: self.ring.cumsum(a, axis), x)
 
     def sum(self, x: Share, axis: tuple[int, ...]) -> Share:
         return self.each(lambda a: self.ring.sum(a, axis), x)

@@ -29,4 +29,8 @@ class Field(IntEnum):
     BIT_HI = 56  # dealt beta * (r >> f)
     BIT_TOP = 57  # dealt beta * top bit of r
     TREE = 64  # + 3k, 3k + 1, 3k + 2, k < 52: factor masks of comparison k's tree, dealt products of both its levels
+    # shuffle, + owner of the pass
+    ROWS = 232  # masks the rows sent to the owner
+    MOVED = 237  # dealt: those masks, in the owner's order
+    ORDER = 242  # the owner's order; 247: that of both evaluators
     TAIL = 220  # + 5 * side: bit masks and words of what lies outside the window: beta, word; beta, word, word * r

@@ -7,8 +7,11 @@ import numpy as np
 
 from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
+from ..ring.prg import Stream, expand_key
 from ..ring.ring import WORD, Array
 from .base import Exchange, Part, Protocol, Share, Steps, Tape
+
+KEY = expand_key(bytes(32), "shuffle")  # everybody may know the order
 
 
 def truncated(x: Array, bits: int, rounding: str) -> Array:
@@ -69,6 +72,11 @@ class Plain(Protocol):
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
         yield from ()
         return self.each(self.ring.spread, b)
+
+    def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
+        yield from ()
+        order = self.ring.permutation(columns[0].shape[0], Stream(KEY, tape.name.field(0)))
+        return self.moved(columns, order)
 
     def select(self, tape: Tape, b: Share, x: Share, y: Share) -> Steps[Share]:
         yield from ()

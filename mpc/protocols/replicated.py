@@ -48,6 +48,7 @@ from .base import (
 )
 from .fields import Field
 from .helper import Helper
+from .radix import digit_ranks_gate
 
 
 class Role(Helper):
@@ -329,3 +330,35 @@ class Replicated(Protocol):
 
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         return (yield from self.gate(lambda role, tape, a: role.exp(tape, a, **params), tape, x))
+
+    # ---- rows: parties 0 and 1 move them, party 2 deals and learns nothing, not even their order ----
+    def _moving(self, op: str, tape: Tape, *xs: Share, **params: Any) -> Steps[list[Share]]:
+        xs = tuple((yield from self.replicated(*xs)))
+        moved: list[Share] = yield from getattr(self.roles[0], op)(tape, *map(self._halves, xs), **params)
+        return [self._summands(tape, y) for y in moved]
+
+    def _halves(self, x: Share) -> Share:
+        """A replicated share as parties 0 and 1 share it between them."""
+        mine, following = x.parts
+        if self.me == 2:
+            return Share((Packed(blank(mine.words.shape), x.shape) if x.is_bits else blank(x.shape),))
+        if self.me == 1:
+            return Share((following,))
+        return self.xor(Share((mine,)), Share((following,))) if x.is_bits else self.add(Share((mine,)), Share((following,)))
+
+    @property
+    def holders(self) -> tuple[int, ...]:
+        return (0, 1)
+
+    def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
+        return (yield from self._moving("shuffle", tape, *columns))
+
+    def permute(self, tape: Tape, by: Share, *columns: Share, shift: int) -> Steps[list[Share]]:
+        return (yield from self._moving("permute", tape, by, *columns, shift=shift))
+
+    def key_bits(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        return (yield from self.gate(lambda role, tape, x: role.key_bits(tape, x, **params), tape, x))
+
+    def digit_ranks(self, tape: Tape, digit: Share) -> Steps[Share]:
+        size = digit.shape
+        return (yield from self.gate(lambda role, tape, b: digit_ranks_gate(role, tape, b.parts[0], size), tape, digit))

@@ -23,6 +23,7 @@ from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
+FEW = 1 << 21  # below, random words of 64 bits without room for a place seldom agree
 
 
 def words_for(n: int) -> int:
@@ -88,6 +89,9 @@ class Ring:
     def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
         return np.concatenate(xs, axis=axis)
 
+    def cumsum(self, x: Array, axis: int) -> Array:
+        return np.cumsum(x, axis=axis, dtype=WORD)
+
     def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
         """f(x, y) (+ start, whose memory is reused)."""
         shape = f.shape(x.shape, y.shape)
@@ -97,17 +101,67 @@ class Ring:
         f.accumulate(gemm, out, x, y)
         return out
 
+    # ---- rows: what a shuffle moves ----
+    def bit_rows(self, bits: Packed) -> Array:
+        """(n, w) words, one row of whole words for every entry of the first axis; what fills a row up is zero."""
+        n, width = bits.shape[0], prod(bits.shape[1:])
+        if width % 64 == 0:
+            return self.solid(bits.words).reshape(n, width // 64)
+        rows = np.zeros((n, 8 * words_for(width)), np.uint8)
+        packed = np.packbits(bits.bytes().reshape(n, width), axis=1, bitorder="little")
+        rows[:, : packed.shape[1]] = packed
+        return rows.view(WORD)
+
+    def from_bit_rows(self, rows: Array, shape: tuple[int, ...]) -> Packed:
+        """The bits of `bit_rows`."""
+        width = prod(shape[1:])
+        if width % 64 == 0:
+            return Packed(rows.reshape(-1), shape)
+        return Packed.of(np.unpackbits(rows.view(np.uint8), axis=1, count=width, bitorder="little").reshape(shape))
+
+    def permutation(self, n: int, stream: Stream) -> Array:
+        """A uniformly random order of 0 .. n-1, as the order of random words; where two agree, fresh ones are drawn."""
+        bits = max(n - 1, 0).bit_length()
+        places, attempt = np.arange(n, dtype=WORD), 0
+        while True:
+            at = stream.at + attempt * (-(-n // 512) * 512)
+            words = self.prg((n,), stream._replace(at=at))
+            if n < FEW:  # the place as the low bits of the word: sorting words is faster than finding their order
+                words = np.sort(words >> np.uint64(bits) << np.uint64(bits) | places)
+                order, words = (words & np.uint64((1 << bits) - 1)).astype(np.int64), words >> np.uint64(bits)
+            else:
+                order = np.argsort(words)
+                words = words[order]
+            if not (words[1:] == words[:-1]).any():
+                return order
+            attempt += 1
+
+    def gather(self, x: Array, order: Array) -> Array:
+        """Row k of the result is row order[k] of x. Not constant time in `order`, which only its owner ever uses."""
+        return np.take(x, order, axis=0)
+
     # ---- random words ----
     def prg(self, shape: tuple[int, ...], stream: Stream) -> Array:
         out = self.empty(shape)
         self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
         return out
 
+    def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        """The stream as half words, the lower half of a word first."""
+        return self.prg((-(-prod(shape) // 2),), stream).view(HALF_WORD)[: prod(shape)].reshape(shape)
+
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
         """x + sign * (sum over the stream's keys of their words); `out` may be x."""
         x = self.solid(x)
         out = self.empty(x.shape) if out is None else out
         self.call("prg_add_u64", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        return out
+
+    def blind_half(self, x: Array, sign: int, stream: Stream) -> Array:
+        """`blind` of half words by the stream's half words."""
+        x = self.solid(x)
+        out = self.empty(x.shape, HALF_WORD)
+        self.call("prg_add_u32", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def blind_bits(self, x: Array, stream: Stream) -> Array:
@@ -162,8 +216,8 @@ class Ring:
         self.call("operand_u64", out, x, r, out.size)
         return out
 
-    def filled(self, shape: tuple[int, ...], value: int) -> Array:
-        return np.full(shape, value, WORD)
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] = WORD) -> Array:
+        return np.full(shape, value, dtype)
 
     def pair_deal(self, f: Bilinear, r: Sequence[Array], s: Sequence[Array], rho: Array) -> Array:
         """The mask under which `pair` leaves twice the product: rho + 2 f(r_0 - r_1, s_0 - s_1). Dealer."""
@@ -345,6 +399,25 @@ class Ring:
         self.call("bit_plane", out, self.solid(x), x.size, bit)
         return out
 
+    # ---- digits of a radix sort: arrays of half words, (..., 2^k - 1) entries ----
+    def digits(self, bits: Packed) -> Array:
+        """Bits along the last axis, lowest first, as numbers (uint8)."""
+        planes = np.moveaxis(bits.bytes(), -1, 0)
+        return reduce(lambda out, j: out | planes[j] << np.uint8(j), range(1, len(planes)), planes[0].copy())
+
+    def digit_choose(self, entries: Array, digit: Array, k: int, total: int) -> Array:
+        """Entries 0 .. 2^k - 2 moved by XOR with the public digit, from entries 1 .. 2^k - 1; all add up to `total`."""
+        out = self.empty(entries.shape, HALF_WORD)
+        self.call("digit_choose_u32", out, self.solid(entries), digit, digit.size, k, total)
+        return out
+
+    def digit_ranks(self, x: Array, r: Array | None, k: int, first: bool, total: int) -> Array:
+        """sum_v ([first] x_v - r_v) S_v(x) - x_v S_v(r) in half words, S along the axis before the last; see the kernel."""
+        *groups, n, _ = x.shape
+        out = self.empty((*groups, n), HALF_WORD)
+        self.call("digit_ranks_u32", out, x, r, prod(groups), n, k, int(first), total)
+        return out
+
     # ---- lookup and spline ----
     def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
         """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices."""
@@ -404,6 +477,24 @@ class Shapes(Ring):
     def solid(self, x: Array) -> Array:
         return x
 
+    def bit_rows(self, bits: Packed) -> Array:
+        return blank((bits.shape[0], words_for(prod(bits.shape[1:]))))
+
+    def from_bit_rows(self, rows: Array, shape: tuple[int, ...]) -> Packed:
+        return Packed.of(blank(shape, np.dtype(np.uint8)))
+
+    def permutation(self, n: int, stream: Stream) -> Array:
+        return blank((n,), np.dtype(np.int64))
+
+    def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        return self.empty(shape, HALF_WORD)
+
+    def digits(self, bits: Packed) -> Array:
+        return blank(bits.shape[:-1], np.dtype(np.uint8))
+
+    def gather(self, x: Array, order: Array) -> Array:
+        return blank((*order.shape, *x.shape[1:]), x.dtype)
+
     def local(self, f: Callable[..., Array], *xs: Array) -> Array:
         return blank(np.broadcast_shapes(*(x.shape for x in xs)), xs[-1].dtype)
 
@@ -415,12 +506,15 @@ class Shapes(Ring):
         shape[axis] = sum(x.shape[axis] for x in xs)
         return blank(tuple(shape), xs[0].dtype)
 
+    def cumsum(self, x: Array, axis: int) -> Array:
+        return x
+
     def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
         self.multiplications += f.multiplications(x.shape, y.shape)
         return blank(f.shape(x.shape, y.shape))
 
-    def filled(self, shape: tuple[int, ...], value: int) -> Array:
-        return blank(shape)
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] = WORD) -> Array:
+        return blank(shape, dtype)
 
     def spread(self, bits: Packed) -> Array:
         return blank(bits.shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..ir.ops import OPS
 from ..ir.program import Program, Where
 from ..ir.types import Type
 from ..protocols.base import Protocol
@@ -102,6 +103,7 @@ def audit(
             receivers = tuple(parties[p] for p in eqn.params["to"])
             outputs.append(Flow(receivers, f"{label}: {_shape(eqn.types[0])}", str(eqn.where)))
     design = ["the program, its constants, the shapes and types of all values, message sizes and timing"]
+    design += dict.fromkeys(OPS[e.op].opens for e in program.walk() if e.op in OPS and OPS[e.op].opens)
     design += [leak for leak in protocol.leaks if rounding == "dither" or "dither" not in leak]
     return Audit(name, protocol.trust, tuple(parties), program.digest.hex(), tuple(inputs), tuple(outputs), tuple(design))
 

@@ -118,7 +118,7 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
         return _repeat(eqn, ins, ctx, node, where, alone)
     if eqn.body is not None and not _defines(protocol, eqn.op):
         return interpret(eqn.body, ins, ctx, node + 1, where, alone)
-    if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS:
+    if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS and not eqn.types[0].secret:
         return _public(eqn, ins, ctx, tape)
     if eqn.op == "input":
         shape, bits = eqn.types[0].shape, eqn.types[0].dtype.is_bool
@@ -281,6 +281,7 @@ LOCAL: dict[str, Callable[[Protocol, Sequence[Any], dict[str, Any]], Value]] = {
     "sub": _sub,
     "neg": lambda p, ins, params: p.neg(ins[0]),
     "xor": _xor,
+    "cumsum": lambda p, ins, params: p.cumsum(ins[0], params["axis"]),
     "sum": lambda p, ins, params: p.sum(ins[0], tuple(params["axis"])),
     "reshape": lambda p, ins, params: p.reshape(ins[0], tuple(params["shape"])),
     "transpose": lambda p, ins, params: p.rearrange(ins[0], lambda a: a.transpose(params["axes"])),

@@ -210,8 +210,8 @@ def test_arrays_of_two_sessions_do_not_mix(s: Session, plain: Session):
     [
         np.linalg.inv,
         np.sin,
-        np.median,
-        np.sort,
+        lambda x: np.partition(x, 1),
+        np.unique,
         lambda x: np.add(x, 1, where=True),
         np.add.reduce,
         lambda x: np.add.outer(x, x),

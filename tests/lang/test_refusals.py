@@ -74,7 +74,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "range": lambda x: range(x[0]),
     "np.save": lambda x: np.save(io.BytesIO(), x),
     "inverse": np.linalg.inv,
-    "sort": np.sort,
+    "partition": lambda x: np.partition(x, 1),
     "not available": np.sin,
     "math": lambda x: math.sqrt(x[0]),
     "out": lambda x: np.add(np.zeros(3), 1, out=x),

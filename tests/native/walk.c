@@ -228,6 +228,20 @@ static void spline(size_t n, int degree)
     free(words), free(r), free(sign), free(low), free(opened), free(rks);
 }
 
+static void digits(size_t n)
+{
+    for (int b = 1; b <= 4; b++) {
+        const size_t entries = n * ((1u << b) - 1);
+        uint8_t *c = uniform(n);
+        uint32_t *x = secret(4 * entries), *r = secret(4 * entries), *z = room(4 * entries);
+        for (size_t i = 0; i < n; i++) c[i] &= (uint8_t)((1 << b) - 1);
+        k->digit_choose_u32(z, x, c, n, b, 1), show("digit_choose_u32", n, z, 4 * entries);
+        z = room(4 * n), k->digit_ranks_u32(z, x, r, 1, n, b, 1, 1), show("digit_ranks_u32", n, z, 4 * n);
+        z = room(4 * n), k->digit_ranks_u32(z, x, NULL, n, 1, b, 0, 0), show("digit_ranks_u32", n, z, 4 * n);
+        free(c), free(x), free(r);
+    }
+}
+
 static void bits(size_t n)
 {
     uint8_t *rks = expanded(2);
@@ -268,6 +282,7 @@ int main(int argc, char **argv)
         words(lengths[i]);
         ring(lengths[i]);
         bits(lengths[i]);
+        digits(lengths[i]);
         compare(lengths[i], 63, 0, 0), compare(lengths[i], 21, 5, 1), compare(lengths[i], 7, 16, 0);
         for (int width = 1; width <= 8; width += 2) lookup(lengths[i], width);
         for (int degree = 1; degree <= 3; degree++) spline(lengths[i], degree);

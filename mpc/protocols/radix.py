@@ -1,0 +1,113 @@
+"""What a radix sort asks of the dealer protocols: the bits of a key and the stable ranks of its digits.
+
+Bits. With x_open = x + r public and the bits of r shared, x = x_open - r is x_open ^ r ^ borrows. Bit k makes a borrow where
+r has a one and x_open none, and hands one on where they agree: two bits that are linear in r's. A tree combines them: at
+level l the upper half of every block of 2^(l+1) bits takes the pair of bit 2^l - 1 of the block, in one AND of whole words.
+
+Ranks. A digit of k bits is opened under the mask beta; the dealer splits the one-hot vector of beta as words, so the entries at
+v ^ (the opened digit) are the one-hot vector D of the digit itself, without a product. The rank is sum_v D_v S_v - 1 with S_v
+the elements so far that have digit v, plus all that have a smaller one. S is linear in D, so D + r is opened once for both
+factors and the dealer gives sum_v r_v S_v(r): one word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ring.packed import Packed
+from ..ring.ring import HALF_WORD, WORD, Array
+from .base import Share, Steps, Tape
+from .fields import Field
+
+if TYPE_CHECKING:
+    from .additive import Additive
+
+
+def key_bits_gate(p: Additive, tape: Tape, x: Share, *, bits: int, descending: bool) -> Steps[Share]:
+    """Shares of the lowest `bits` bits of x, lowest first, along a new last axis, with the highest one flipped, so that their
+    order is that of signed numbers; all flipped if `descending`. 1 + ceil(log2 bits) rounds, 16 bytes online each."""
+    ring, exact = p.ring, p.exact
+    (opened,) = yield from p.masked(x)
+    x_open = ring.solid(opened.value.reshape(-1))
+    stream = p.own(tape, Field.BIT)
+    dealt = (
+        yield from p.exchange(
+            dealt=[(WORD.str, x_open.shape)], deal=lambda: [exact.blind_bits(p.mask_total(x).reshape(-1), stream)]
+        )
+    ).dealt
+    r = dealt[0] if dealt else ring.prg(x_open.shape, stream)
+    # a XOR with something public is the first evaluator's
+    make = ring.local(lambda x, r: ~x & r, x_open, r)
+    hand = ring.local(lambda x, r: ~x ^ r, x_open, r) if p.first else r
+    for level in range((bits - 1).bit_length()):
+        make, hand = yield from _combine(p, tape, level, make, hand)
+    flip = np.uint64((1 << bits) - 1 if descending else 0) ^ np.uint64(1 << bits - 1)
+    out = ring.local(lambda r, g: r ^ g << np.uint64(1), r, make)
+    if p.first:
+        out = ring.local(lambda v, x: v ^ x ^ flip, out, x_open)
+    return Share((ring.from_bit_rows(out.reshape(-1, 1), (x.size, bits)).reshaped((*x.shape, bits)),))
+
+
+def _combine(p: Additive, tape: Tape, level: int, make: Array, hand: Array) -> Steps[tuple[Array, Array]]:
+    """(make, hand) of the lower 2^level bits of every block go into the upper half: make ^ hand * theirs, hand * theirs."""
+    ring, exact = p.ring, p.exact
+    half = np.uint64(1 << level)
+    ends = np.uint64(sum(1 << at for at in range((1 << level) - 1, 64, 2 << level)))
+    ones = np.uint64((1 << (1 << level)) - 1)
+    upper = (ends << np.uint64(1)) * ones
+
+    def spread(v: Array) -> Array:
+        return ((v & ends) << np.uint64(1)) * ones
+
+    # both products in one word: the halves of a block
+    left = ring.local(lambda h: h & upper | (h & upper) >> half, hand)
+    right = ring.local(lambda g, h: spread(g) | spread(h) >> half, make, hand)
+    a, b, ab = (p.own(tape, Field.TREE + 3 * level + k) for k in range(3))
+    mine = [ring.blind_bits(left, a), ring.blind_bits(right, b)]
+    every = p.every(tape, Field.TREE + 3 * level)
+    got = yield from p.exchange(
+        bits=mine,
+        dealt=[(WORD.str, make.shape)],
+        deal=lambda: [exact.and_deal_bits(make.shape, every, b.name, ab.name)],
+    )
+    z = ring.and_bits(mine, got.bits, p.first, got.dealt[0] if got.dealt else None, a, b.name, ab.name)
+    make = ring.local(lambda g, z: g ^ z & upper, make, z)
+    return make, ring.local(lambda h, z: h & ~upper | z << half & upper, hand, z)
+
+
+def digit_ranks_gate(p: Additive, tape: Tape, bits: Array, size: tuple[int, ...]) -> Steps[Share]:
+    """Shares of 2^32 times the place of every element in the stable order of its digits along the axis before the last: a place
+    needs 32 bits. `bits`: packed, of an array of that size, whose last axis holds the k bits of a digit, lowest first.
+
+    2 rounds; 4 (2^k - 1) bytes online and 2^(k+2) dealt an element.
+    """
+    ring, exact = p.ring, p.exact
+    shape, k = size[:-1], size[-1]
+    entries = (*shape, (1 << k) - 1)
+    hot, mask, product = p.own(tape, Field.HOT), p.own(tape, Field.RHO), p.own(tape, Field.PRODUCT)
+
+    def deal(beta: Array) -> list[Array]:
+        values = exact.digits(Packed(beta, size))
+        onehot = exact.local(lambda v, u: (v == u).astype(HALF_WORD), values[..., None], np.arange(1, 1 << k, dtype=HALF_WORD))
+        return [exact.blind_half(onehot, -1, hot)]
+
+    opened, got = yield from p.open_bit(tape, bits, [(HALF_WORD.str, entries)], deal)
+    onehot = got.dealt[0] if got.dealt else ring.half_words(entries, hot)
+    chosen = ring.digit_choose(onehot, ring.digits(Packed(opened, size)), k, int(p.first))
+
+    def deal_product() -> list[Array]:
+        r = exact.blind_half(exact.filled(entries, 0, HALF_WORD), 1, p.every(tape, Field.RHO))
+        return [exact.blind_half(exact.digit_ranks(r, None, k, True, 0), -1, product)]
+
+    r = ring.half_words(entries, mask)
+    mine = ring.add(chosen, r)
+    got = yield from p.exchange([mine], dealt=[(HALF_WORD.str, shape)], deal=deal_product)
+    ranks = ring.digit_ranks(ring.add(mine, got.words[0]), r, k, p.first, 1)
+    if got.dealt:
+        ranks = ring.add(ranks, got.dealt[0])
+    else:
+        ranks = ring.blind_half(ranks, 1, product)
+    places = ring.local(lambda z, bits: z.astype(WORD) << bits, ranks, np.array(32, WORD))
+    return p.add_public(Share((places,)), np.array(-1 << 32).astype(WORD))
