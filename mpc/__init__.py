@@ -43,26 +43,20 @@ from .lang.elementwise import (
     approximate,
     argmax,
     clip,
-    divide,
     erf,
     exp,
-    log,
     max,
     maximum,
     min,
     minimum,
-    power,
-    reciprocal,
-    rsqrt,
     sign,
-    sqrt,
-    std,
     tanh,
 )  # fmt: skip
 from .lang.elementwise import absolute as abs
 from .lang.function import fori, function
 from .lang.program import Input, Output, Program, program
 from .lang.session import Session, reveal
+from .lang.wide import divide, log, power, reciprocal, rsqrt, sqrt, std
 from .launch.local import local
 from .launch.study import Outcome, Study
 

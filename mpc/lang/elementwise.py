@@ -26,18 +26,13 @@ from .core import (
     less,
     matmul,
     multiply,
-    negative,
     reshape,
     retype,
-    shift_right,
-    square,
     subtract,
     where,
 )
 from .function import gate
 from .piecewise import Curve, Tail, fit, window
-
-WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
 
 
 @gate("relu")
@@ -169,9 +164,6 @@ def _sigmoid(v: np.ndarray) -> np.ndarray:
 SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, (Tail(0), Tail(1)))
 TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)))
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
-RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-19)
-SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-19)
-RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-19)
 
 
 def sigmoid(x: Array) -> Array:
@@ -281,106 +273,6 @@ def exp(x: Array) -> Array:
     return _exp_gate(x) if dithered else _exp_by_thresholds(x)
 
 
-def _normalise(x: Array) -> tuple[Array, Array, int]:
-    """(t, n, J) for integers 0 < X < 2^J (x = X / 2^f): t_j = [X >= 2^j] for j = 1 .. J-1, and n with X n in [2^(J-1), 2^J)."""
-    bits = x.dtype.fraction + 15
-    t = thresholds(retype(x, INT64), 1 << np.arange(1, bits), bits)
-    weights = (1 << np.arange(bits - 2, -1, -1)).reshape(1, -1)
-    scale = subtract(1 << (bits - 1), reshape(matmul(weights, reshape(t, (bits - 1, -1))), x.shape))
-    return t, scale, bits
-
-
-def _unit(x: Array, scale: Array, bits: int) -> Array:
-    """X n / 2^(J-1) in [1, 2) with WORK's fraction bits."""
-    product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
-    return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
-
-
-def _positive_reciprocal(x: Array) -> Array:
-    _, scale, bits = _normalise(x)
-    inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
-    shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
-    return retype(shift_right(multiply(retype(inverse, INT64), scale), shift), x.dtype)
-
-
-@gate("reciprocal")
-def _reciprocal_gate(x: Array) -> Array:
-    negative_ = less(x, 0)
-    y = _positive_reciprocal(where(negative_, negative(x), x))
-    return where(negative_, negative(y), y)
-
-
-@implements("reciprocal")
-def reciprocal(x: Array) -> Array:
-    """1 / x for 2^-f <= |x| < 2^15: error below 2^-15 + 2^-16 / |x|. 1/0 is a large finite number."""
-    return _reciprocal_gate(_real(x))
-
-
-@implements("divide", "true_divide")
-def divide(x: Any, y: Any) -> Array:
-    """x / y. A public divisor is a multiplication by its inverse; a secret one must be in the domain of `reciprocal`."""
-    if not isinstance(y, Array):
-        divisor = np.asarray(y, float)
-        if (divisor == 0).any():
-            raise ZeroDivisionError(f"division by a public zero at {user_line()}")
-        return multiply(_real(x), 1 / divisor)
-    return multiply(x, reciprocal(y)) if isinstance(x, Array) or np.any(np.asarray(x) != 1) else reciprocal(y)
-
-
-@gate("rsqrt")
-def _rsqrt_gate(x: Array) -> Array:
-    t, scale, bits = _normalise(x)
-    root = smooth(_unit(x, scale, bits), RSQRT)
-    half_powers = 2.0 ** ((x.dtype.fraction - np.arange(bits)) / 2)  # 2^((f - e) / 2), chosen by the steps of t
-    (factor,) = _rows(half_powers[:, None], t, 20)
-    return astype(multiply(root, factor), x.dtype)
-
-
-def rsqrt(x: Array) -> Array:
-    """1 / sqrt(x) for 2^-f <= x < 2^15: relative error below 2^-13 (and 2^-15 absolute)."""
-    return _rsqrt_gate(_real(x))
-
-
-@gate("sqrt")
-def _sqrt_gate(x: Array) -> Array:
-    t, scale, bits = _normalise(x)
-    root = smooth(_unit(x, scale, bits), SQRT)
-    half_powers = 2.0 ** ((np.arange(bits) - x.dtype.fraction) / 2)
-    positive = expand_dims(astype(less(0, x), INT64), 0)
-    # one step more: nothing is chosen where x <= 0
-    (factor,) = _rows(np.append(0.0, half_powers)[:, None], core.concatenate([positive, t], 0), 24)
-    return astype(multiply(root, factor), x.dtype)
-
-
-@implements("sqrt")
-def sqrt(x: Array) -> Array:
-    """Square root for 0 <= x < 2^15: error below 2^-15 + 2^-17 sqrt(x); 0 for -2^14 < x < 0."""
-    return _sqrt_gate(_real(x))
-
-
-@implements("std")
-def std(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """Standard deviation over axes (divided by n, as NumPy's default)."""
-    return sqrt(core.var(x, axis, keepdims))
-
-
-@implements("power")
-def power(x: Any, exponent: Any) -> Array:
-    """x to a public integer power, by repeated squaring; negative powers through `reciprocal`."""
-    if isinstance(exponent, Array) or int(exponent) != exponent:
-        raise ShapeMismatch(f"the exponent must be a public integer (at {user_line()}); for others use mpc.exp")
-    n = int(exponent)
-    if n < 0:
-        return reciprocal(power(x, -n))
-    result: Array | None = None
-    while n:
-        if n & 1:
-            result = x if result is None else multiply(result, x)
-        n >>= 1
-        x = square(x) if n else x
-    return result if result is not None else add(multiply(x, 0), 1)
-
-
 def _tournament(x: Array, axis: int | None, keepdims: bool, better: Any) -> Array:
     if axis is None:
         y = _tournament(reshape(x, -1), 0, False, better)
@@ -434,35 +326,6 @@ def argmax(x: Array, axis: int | None = None) -> Array:
         values, index, n = best, chosen, half + n % 2
     # of one element it is public so far: 0, as a secret like any other result
     return getitem(index, 0) if index.type.secret else retype(multiply(getitem(values, 0), 0), INT64)
-
-
-LOG = Curve(np.log, 1.0, 2.0, 2.0**-18)
-
-
-@gate("log")
-def _log_gate(x: Array) -> Array:
-    t, scale, bits = _normalise(x)
-    part = smooth(_unit(x, scale, bits), LOG)
-    (whole,) = _rows(((np.arange(bits) - x.dtype.fraction) * np.log(2))[:, None], t, WORK.fraction)
-    return astype(add(part, whole), x.dtype)
-
-
-@implements("log")
-def log(x: Array) -> Array:
-    """Natural logarithm for 2^-f <= x < 2^15: error below 2^-14. Smaller x give about log(2^-f)."""
-    return _log_gate(_real(x))
-
-
-def log_softmax(x: Array, axis: int = -1) -> Array:
-    """log(softmax(x)) along an axis."""
-    centred = subtract(x, max(x, axis, keepdims=True))
-    return subtract(centred, log(core.sum(exp(centred), axis, keepdims=True)))
-
-
-def softmax(x: Array, axis: int = -1) -> Array:
-    """e^x / sum(e^x) along an axis, after subtracting the maximum."""
-    e = exp(subtract(x, max(x, axis, keepdims=True)))
-    return multiply(e, reciprocal(core.sum(e, axis, keepdims=True)))
 
 
 def _real(x: Array) -> Array:

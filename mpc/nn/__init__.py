@@ -1,6 +1,7 @@
 """Layers and activations, written in the language."""
 
-from ..lang.elementwise import gelu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
+from ..lang.elementwise import gelu, relu, sigmoid, silu, softplus, tanh
+from ..lang.wide import log_softmax, softmax
 from .layers import (
     avg_pool2d,
     conv2d,

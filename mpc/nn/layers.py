@@ -10,7 +10,8 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..lang import core
 from ..lang.array import Array
-from ..lang.elementwise import maximum, relu, rsqrt
+from ..lang.elementwise import maximum, relu
+from ..lang.wide import rsqrt
 
 Pair = int | tuple[int, int]
 
