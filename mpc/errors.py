@@ -38,6 +38,14 @@ class RangeError(MPCError, ValueError):
     """A value does not fit its dtype. Scale the data, or choose fewer fraction bits (`mpc.fixed64(12)`)."""
 
 
+class RangeWarning(UserWarning):
+    """By the declared ranges of the inputs, an operation may overflow or leave the domain of its function.
+
+    Scale the data, declare narrower ranges (`s.input(x, low=, high=)`), or use fewer fraction bits. `python -W error` makes
+    it an error.
+    """
+
+
 class InputError(MPCError, ValueError):
     """Input data that cannot be used: wrong owner, wrong shape, not a number. Nothing was sent."""
 

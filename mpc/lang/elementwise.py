@@ -32,7 +32,7 @@ from .core import (
     where,
 )
 from .function import gate
-from .piecewise import Curve, Tail, fit, window
+from .piecewise import Curve, Tail, extremes, fit, window
 
 
 @gate("relu")
@@ -45,22 +45,37 @@ def relu(x: Array) -> Array:
     return _relu(core._numbers(x))
 
 
+@gate("maximum")
+def _maximum(x: Array, y: Array) -> Array:
+    return add(y, relu(subtract(x, y)))
+
+
+@gate("minimum")
+def _minimum(x: Array, y: Array) -> Array:
+    return subtract(x, relu(subtract(x, y)))
+
+
+@gate("absolute")
+def _absolute(x: Array) -> Array:
+    return subtract(multiply(relu(x), 2), x)
+
+
 @implements("maximum", "fmax")
 def maximum(x: Any, y: Any) -> Array:
     """The larger of x and y, elementwise; exact."""
-    return add(y, relu(subtract(x, y)))
+    return _maximum(*core._align(x, y))
 
 
 @implements("minimum", "fmin")
 def minimum(x: Any, y: Any) -> Array:
     """The smaller of x and y, elementwise; exact."""
-    return subtract(x, relu(subtract(x, y)))
+    return _minimum(*core._align(x, y))
 
 
 @implements("absolute", "abs", "fabs")
 def absolute(x: Array) -> Array:
     """|x|, exact."""
-    return subtract(multiply(relu(x), 2), x)
+    return _absolute(core._numbers(x))
 
 
 @implements("clip")
@@ -149,6 +164,12 @@ def _spline(x: Array, curve: Curve) -> Array:
     return piecewise(x, curve)
 
 
+def _curve_params(x: Array, curve: Curve) -> dict[str, Any]:
+    """What a range analysis needs to know."""
+    return {"low": curve.low, "high": curve.high, "extremes": extremes(curve), "tails": [list(t) for t in curve.tails or ()]}
+
+
+@gate(lambda x, curve: curve.name, _curve_params)
 def smooth(x: Array, curve: Curve) -> Array:
     """A function of one variable by piecewise polynomials."""
     # the gate rounds with a public coin: where exact rounding is asked for, comparisons and exact products do it
@@ -161,8 +182,8 @@ def _sigmoid(v: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-v)))
 
 
-SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, (Tail(0), Tail(1)))
-TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)))
+SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, (Tail(0), Tail(1)), "sigmoid")
+TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)), "tanh")
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
 
 
@@ -179,10 +200,10 @@ def tanh(x: Array) -> Array:
 
 _erf = np.vectorize(math.erf, otypes=[float])
 IDENTITY = (Tail(0), Tail(0, 1))  # 0 below, x above
-GELU = Curve(lambda v: v * 0.5 * (1 + _erf(v / 2**0.5)), -5.0, 5.0, 2.0**-13.5, IDENTITY)
-SILU = Curve(lambda v: v * _sigmoid(v), -15.0, 15.0, 2.0**-13, IDENTITY)
-SOFTPLUS = Curve(lambda v: np.log1p(np.exp(v)), -12.0, 12.0, 2.0**-13, IDENTITY)
-ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)))
+GELU = Curve(lambda v: v * 0.5 * (1 + _erf(v / 2**0.5)), -5.0, 5.0, 2.0**-13.5, IDENTITY, "gelu")
+SILU = Curve(lambda v: v * _sigmoid(v), -15.0, 15.0, 2.0**-13, IDENTITY, "silu")
+SOFTPLUS = Curve(lambda v: np.log1p(np.exp(v)), -12.0, 12.0, 2.0**-13, IDENTITY, "softplus")
+ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)), "erf")
 
 
 def gelu(x: Array) -> Array:

@@ -22,13 +22,30 @@ class Tail(NamedTuple):
 
 class Curve(NamedTuple):
     """A real function on [low, high) to be approximated with error at most `tol`, and what it is below and above. Without
-    tails the argument is known to be inside."""
+    tails the argument is known to be inside. `name` is what its equations are called."""
 
     f: Real
     low: float
     high: float
     tol: float
     tails: tuple[Tail, Tail] | None = None
+    name: str = "curve"
+
+
+CELLS = 16  # parts of a curve's range whose extremes are noted
+
+
+@lru_cache(maxsize=256)
+def extremes(curve: Curve) -> list[list[float]]:
+    """[lowest, highest] value on each of CELLS equal parts of the range, the error of an approximation included; rounded
+    outward, so that all machines find the same numbers."""
+    with np.errstate(all="ignore"):
+        y = curve.f(np.linspace(curve.low, curve.high, 64 * CELLS + 1))
+    parts = np.stack([y[i * 64 : (i + 1) * 64 + 1] for i in range(CELLS)])
+    low, high = parts.min(1), parts.max(1)
+    slack = 2.0**-14 + 2 * curve.tol + (high - low) / 32  # an extreme between two of the 64 points
+    ends = np.stack([np.floor((low - slack) * 4096), np.ceil((high + slack) * 4096)], 1) / 4096
+    return ends.tolist()  # type: ignore[no-any-return]
 
 
 class Pieces(NamedTuple):
@@ -56,7 +73,7 @@ def _polynomial(f: Real, low: float, high: float, degree: int) -> tuple[np.ndarr
 @lru_cache(maxsize=256)
 def fit(curve: Curve, degree: int) -> Pieces:
     """The fewest pieces of one degree that are good enough, with the tails' constants outside if the curve has tails."""
-    f, low, high, tol, tails = curve
+    f, low, high, tol, tails, _ = curve
 
     def good_enough(start: float, stop: float) -> bool:
         return _polynomial(f, start, stop, degree)[1] <= tol

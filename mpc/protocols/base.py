@@ -243,12 +243,12 @@ class Protocol(ABC):
         """Shares of the AND of bits."""
 
     @abstractmethod
-    def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
-        """Shares of the bits [x < 0]."""
+    def ltz(self, tape: Tape, x: Share, bits: int = 63) -> Steps[Share]:
+        """Shares of the bits [x < 0]; -2^bits <= x < 2^bits is known."""
 
     @abstractmethod
-    def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
-        """Shares of the bits [x == 0]."""
+    def eqz(self, tape: Tape, x: Share, bits: int = 63) -> Steps[Share]:
+        """Shares of the bits [x == 0]; -2^bits <= x < 2^bits is known."""
 
     @abstractmethod
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
