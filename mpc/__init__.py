@@ -43,6 +43,7 @@ from .lang.elementwise import (
     approximate,
     argmax,
     clip,
+    cos,
     erf,
     exp,
     max,
@@ -50,13 +51,14 @@ from .lang.elementwise import (
     min,
     minimum,
     sign,
+    sin,
     tanh,
 )  # fmt: skip
 from .lang.elementwise import absolute as abs
 from .lang.function import fori, function
 from .lang.program import Input, Output, Program, program
 from .lang.session import Session, reveal
-from .lang.wide import divide, log, power, reciprocal, rsqrt, sqrt, std
+from .lang.wide import divide, exp2, expm1, log, log1p, log2, power, reciprocal, rsqrt, sqrt, std
 from .launch.local import local
 from .launch.study import Outcome, Study
 

@@ -214,6 +214,12 @@ def _monotone(f: Callable[[float], float], low: float, high: float, below: str, 
     return rule
 
 
+def _exponential(s: Site, x: Interval) -> Range:
+    p = s.eqn.params
+    high = p["high"] if "high" in p else p["ends"][1]
+    return _monotone(math.exp, -math.inf, high, "", f"saturates at e^{high}")(s, x)
+
+
 def _reciprocal(s: Site, x: Interval) -> Range:
     dtype = s.types[0].dtype
     a, b = _real(x, dtype)
@@ -244,7 +250,9 @@ DERIVED: dict[str, Callable[..., Range]] = {
     "maximum": lambda s, x, y: _minus(s, x, y) and Interval(max(x.low, y.low), max(x.high, y.high)),
     "minimum": lambda s, x, y: _minus(s, x, y) and Interval(min(x.low, y.low), min(x.high, y.high)),
     "absolute": lambda s, x: s.within(Interval(_least(x), max(-x.low, x.high)), WORD, "the absolute value"),
-    "exp": _monotone(math.exp, -math.inf, 17.0, "", "saturates at e^17 above 17"),
+    "exp": _exponential,
+    "exponential": _exponential,
+    **dict.fromkeys(("sin", "cos", "sine"), _unit(-1, 1)),
     "log": _monotone(math.log, 0, TOP, "is log 2^-{f} for x <= 0", "saturates at log 2^15"),
     "sqrt": _monotone(math.sqrt, 0, TOP, "is 0 for x < 0", "saturates at 2^7.5"),
     "rsqrt": _monotone(lambda v: v**-0.5, 0, TOP, "is 2^({f}/2) for x <= 0", "saturates at 2^-7.5"),

@@ -6,6 +6,7 @@ saturates as its docstring says.
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,7 @@ from .core import (
     where,
 )
 from .function import gate
-from .piecewise import Curve, Tail, extremes, fit, window
+from .piecewise import Curve, Tail, extremes, fit, plan, window
 
 
 @gate("relu")
@@ -121,9 +122,9 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
 
 def piecewise(x: Array, curve: Curve) -> Array:
     """The curve at x by piecewise polynomials and comparisons: any protocol, any number of parties."""
-    pieces = fit(curve, 3)
+    pieces, bits = plan(curve, x.dtype.fraction)
     table = np.column_stack([pieces.centres, pieces.coefficients])
-    work = fixed64(x.dtype.fraction + 8)
+    work = fixed64(bits)
     steps = thresholds(x, pieces.knots) if len(table) > 1 else None
     chosen = list(table[0]) if steps is None else _rows(table, steps, work.fraction)
     centred = subtract(x, chosen[0])
@@ -187,15 +188,23 @@ TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)), "tanh")
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
 
 
+def _activation(x: Array, curve: Curve) -> Array:
+    """The curve, made for 16 fraction bits, at x: with more bits on a wider range, for a smaller error."""
+    x = _real(x)
+    finer = builtins.max(0, x.dtype.fraction - 16)
+    wider = 1 + finer / 16
+    return smooth(x, curve._replace(low=curve.low * wider, high=curve.high * wider, tol=curve.tol * 2.0**-finer))
+
+
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x): error below 2^-13; 0 below -12, 1 above 12."""
-    return smooth(_real(x), SIGMOID)
+    return _activation(x, SIGMOID)
 
 
 @implements("tanh")
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent: error below 2^-13; -1 below -6, 1 above 6."""
-    return smooth(_real(x), TANH)
+    return _activation(x, TANH)
 
 
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -208,22 +217,22 @@ ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)), "erf")
 
 def gelu(x: Array) -> Array:
     """x (1 + erf(x / sqrt(2))) / 2: error below 2^-13; 0 below -5, x above 5."""
-    return smooth(_real(x), GELU)
+    return _activation(x, GELU)
 
 
 def silu(x: Array) -> Array:
     """x sigmoid(x): error below 2^-12; 0 below -15, x above 15."""
-    return smooth(_real(x), SILU)
+    return _activation(x, SILU)
 
 
 def softplus(x: Array) -> Array:
     """log(1 + e^x): error below 2^-12; 0 below -12, x above 12."""
-    return smooth(_real(x), SOFTPLUS)
+    return _activation(x, SOFTPLUS)
 
 
 def erf(x: Array) -> Array:
     """The error function: error below 2^-13; -1 below -4, 1 above 4."""
-    return smooth(_real(x), ERF)
+    return _activation(x, ERF)
 
 
 def approximate(
@@ -267,31 +276,83 @@ def approximate(
     return lambda x: smooth(_real(x), curve)
 
 
-EXP_LOW, EXP_HIGH = -12, 16
+def exp_ends(fraction: int) -> tuple[int, int]:
+    """Below the first e^x is 0, from the second on it stays: e^low is less than a unit, and e^high 2^(f + 20) fits a word."""
+    return -math.ceil(fraction * math.log(2)), builtins.min(17, int((61 - fraction - builtins.max(fraction, 20)) * math.log(2)))
 
 
+@gate("exponential", lambda x: {"ends": list(exp_ends(x.dtype.fraction))})
 def _exp_by_thresholds(x: Array) -> Array:
-    f = x.dtype.fraction
-    x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
-    steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1), bits=f + 5)
-    fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, 0))  # in [0, 1)
-    (integer,) = _rows(np.exp(np.arange(EXP_LOW, EXP_HIGH + 1.0))[:, None], steps, f)  # e^17 2^f 2^20 < 2^61
-    part = smooth(astype(fraction, fixed64(20)), EXP)
-    return astype(bind("mul", integer, part, bits=20, rounding=scope_of(x).settings.rounding), x.dtype)
+    f, (low, high) = x.dtype.fraction, exp_ends(x.dtype.fraction)
+    bits = builtins.max(f, 20)
+    x = clip(x, float(low), high - 2.0**-f)
+    steps = thresholds(x, np.arange(low + 1, high), bits=f + 5)
+    fraction = subtract(subtract(x, low), core.sum(steps, 0))  # in [0, 1)
+    (integer,) = _rows(np.exp(np.arange(low, float(high)))[:, None], steps, f)
+    part = smooth(astype(fraction, fixed64(bits)), EXP._replace(tol=2.0 ** (2 - bits)))
+    return astype(bind("mul", integer, part, bits=bits, rounding=scope_of(x).settings.rounding), x.dtype)
 
 
-@gate("exp", lambda x: {"fraction": x.dtype.fraction, "low": EXP_LOW, "high": EXP_HIGH + 1})
+def _exp_params(x: Array) -> dict[str, Any]:
+    low, high = exp_ends(x.dtype.fraction)
+    return {"fraction": x.dtype.fraction, "low": low, "high": high}
+
+
+@gate("exp", _exp_params)
 def _exp_gate(x: Array) -> Array:
     return _exp_by_thresholds(x)
 
 
 @implements("exp")
 def exp(x: Array) -> Array:
-    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 and is 0 (to 2^-16) below -12."""
+    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 13 for up to 20 fraction bits, then less:
+    e^6 at 26) and is 0 (to 2^-f) below -f log 2, which is -12 for 16 bits."""
     x = _real(x)
     # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
     dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
     return _exp_gate(x) if dithered else _exp_by_thresholds(x)
+
+
+TURN = Curve(lambda v: np.sin(2 * np.pi * v), 0.0, 1.0, 2.0**-18)
+TURN_BITS = 24
+
+
+def _sine_params(x: Array, quarter: int) -> dict[str, Any]:
+    f = x.dtype.fraction
+    return {"factor": round(2.0 ** (64 - f) / (2 * math.pi)), "phase": quarter << 62, "fraction": f}
+
+
+@gate("sine", lambda x, quarter: {"quarter": quarter})
+def _sine_by_curve(x: Array, quarter: int) -> Array:
+    turns = multiply(retype(x, INT64), round(2.0**30 / (2 * math.pi)))  # |x| < 2^(33 - f)
+    turns = add(core.shift_right(turns, x.dtype.fraction + 30 - TURN_BITS), quarter << (TURN_BITS - 2))
+    whole = multiply(core.shift_right(turns, TURN_BITS, "floor"), 1 << TURN_BITS)
+    return astype(smooth(retype(subtract(turns, whole), fixed64(TURN_BITS)), TURN), x.dtype)
+
+
+@gate(lambda x, quarter: "cos" if quarter else "sin", _sine_params)
+def _sine_gate(x: Array, quarter: int) -> Array:
+    return _sine_by_curve(x, quarter)
+
+
+def _sine(x: Array, quarter: int) -> Array:
+    x = _real(x)
+    return (_sine_gate if scope_of(x).settings.rounding == "dither" else _sine_by_curve)(x, quarter)  # as in `smooth`
+
+
+@implements("sin")
+def sin(x: Array) -> Array:
+    """sin(x), x in radians: error below 2^(1-f) + 2^-27 for |x| < 2^(37-f). Any number of parties: 2 rounds, 16 bytes online.
+
+    Where the protocol has no gate for it, or rounding is exact: error below 2^-14, |x| < 2^(33-f).
+    """
+    return _sine(x, 0)
+
+
+@implements("cos")
+def cos(x: Array) -> Array:
+    """cos(x): as `sin`."""
+    return _sine(x, 1)
 
 
 def _tournament(x: Array, axis: int | None, keepdims: bool, better: Any) -> Array:

@@ -71,19 +71,19 @@ def _polynomial(f: Real, low: float, high: float, degree: int) -> tuple[np.ndarr
 
 
 @lru_cache(maxsize=256)
-def fit(curve: Curve, degree: int) -> Pieces:
+def fit(curve: Curve, degree: int, widest: float = np.inf) -> Pieces:
     """The fewest pieces of one degree that are good enough, with the tails' constants outside if the curve has tails."""
     f, low, high, tol, tails, _ = curve
 
     def good_enough(start: float, stop: float) -> bool:
-        return _polynomial(f, start, stop, degree)[1] <= tol
+        return stop - start <= widest and _polynomial(f, start, stop, degree)[1] <= tol
 
     edges = [low]
     while edges[-1] < high:
         start, stop = edges[-1], high
         if not good_enough(start, stop):
             good, bad = start, stop
-            for _ in range(30):
+            for _ in range(20):
                 middle = (good + bad) / 2
                 good, bad = (middle, bad) if good_enough(start, middle) else (good, middle)
             if good == start or len(edges) > MOST_PIECES:
@@ -107,6 +107,64 @@ def fit(curve: Curve, degree: int) -> Pieces:
         centres = [low, *centres, high]
         knots = [low, *knots, high]
     return Pieces(np.array(knots), np.array(centres), np.array(rows))
+
+
+class Plan(NamedTuple):
+    """Pieces, and the fraction bits that polynomials and their argument are computed with."""
+
+    pieces: Pieces
+    fraction: int
+
+
+@lru_cache(maxsize=256)
+def plan(curve: Curve, fraction: int) -> Plan:
+    """The cheapest pieces for comparisons: a higher degree takes more products and rounds, a lower one more thresholds.
+
+    Raises ValueError if none is good enough.
+    """
+    best: tuple[float, Plan] | None = None
+    problem = ValueError(f"{fraction} fraction bits leave no room for polynomials with an error of {curve.tol}")
+    for degree in range(3, 8):
+        try:
+            found = _fitting(curve, degree, fraction)
+        except ValueError as error:
+            problem = error
+            continue
+        if found is None:
+            continue
+        # a threshold takes 13 bytes online and 30 dealt; a product 24, 12 and two rounds, which weigh like as much again
+        cost = 45 * len(found.pieces.knots) + 150 * degree
+        if best is not None and cost >= best[0]:
+            break
+        best = cost, found
+    if best is None:
+        raise problem
+    return best[1]
+
+
+def _fitting(curve: Curve, degree: int, fraction: int) -> Plan | None:
+    """Pieces of one degree that a word can compute; narrow ones if need be, because high powers take bits."""
+    for widest in (np.inf, 2.0):
+        pieces = fit(curve, degree, widest)
+        bits = _work_bits(pieces, curve, fraction)
+        if bits is not None:
+            return Plan(pieces, bits)
+    return None
+
+
+def _work_bits(pieces: Pieces, curve: Curve, fraction: int) -> int | None:
+    """Fraction bits with which no product of Horner's rule leaves its word and rounding stays below the curve's error."""
+    edges = np.concatenate([[curve.low], pieces.knots, [curve.high]])
+    edges = edges[1:-1] if curve.tails and len(pieces.knots) else edges  # the outer pieces are constants
+    centres, rows = (a[1:-1] if curve.tails and len(pieces.knots) else a for a in (pieces.centres, pieces.coefficients))
+    half = np.maximum(edges[1:] - centres, centres - edges[:-1])
+    reach, y = 1.0, np.abs(rows[:, -1])
+    for column in rows.T[-2::-1]:
+        reach = max(reach, float((y * half).max()))
+        y = y * half + np.abs(column)
+    bits = min(fraction + 8, (60 - int(np.ceil(np.log2(reach)))) // 2)
+    rounding = (half[:, None] ** np.arange(rows.shape[1])).sum(1).max() * 2.0**-bits
+    return bits if bits >= fraction and rounding <= max(curve.tol, 2.0 ** (1 - fraction)) else None
 
 
 class Window(NamedTuple):

@@ -26,10 +26,10 @@ from .piecewise import Curve
 
 WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
 TOP = 15  # the domain ends at 2^TOP
-RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-19)
-SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-19)
-RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-19)
-LOG = Curve(np.log, 1.0, 2.0, 2.0**-18)
+RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-22)
+SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-22)
+RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-22)
+LOG = Curve(np.log, 1.0, 2.0, 2.0**-21)
 
 
 def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
@@ -159,6 +159,30 @@ def _log_gate(x: Array) -> Array:
 def log(x: Array) -> Array:
     """Natural logarithm: error below 2^-14. log(2^-f), the lowest, for x <= 0; log(2^15) from 2^15 on."""
     return _log_gate(_real(x))
+
+
+@implements("log2")
+def log2(x: Array) -> Array:
+    """Logarithm to base 2: domain of `log`, error below 2^-13."""
+    return multiply(log(x), 1 / math.log(2))
+
+
+@implements("log1p")
+def log1p(x: Array) -> Array:
+    """log(1 + x): domain and error of `log` at 1 + x."""
+    return log(add(_real(x), 1))
+
+
+@implements("expm1")
+def expm1(x: Array) -> Array:
+    """e^x - 1: domain and error of `exp`."""
+    return subtract(exp(x), 1)
+
+
+@implements("exp2")
+def exp2(x: Array) -> Array:
+    """2^x, as e^(x log 2): relative error 2^-13 + 2^-f, saturates where `exp` does."""
+    return exp(multiply(_real(x), math.log(2)))
 
 
 @implements("power")

@@ -4,7 +4,9 @@ from ..lang.elementwise import gelu, relu, sigmoid, silu, softplus, tanh
 from ..lang.wide import log_softmax, softmax
 from .layers import (
     avg_pool2d,
+    batch_norm,
     conv2d,
+    cosine_similarity,
     global_avg_pool2d,
     layer_norm,
     leaky_relu,

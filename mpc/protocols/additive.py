@@ -21,6 +21,7 @@ from ..ring.ring import HALF_WORD, TOP_SHIFT, WORD, Array, Ring, Shapes, blank, 
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
 from .exponential import exponential_gate
 from .fields import Field
+from .sine import sine_gate
 from .spline import spline_gate
 
 Deal = Callable[[], list[Array]]
@@ -533,6 +534,12 @@ class Additive(Protocol):
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `exponential.py`; two evaluators only."""
         return (yield from exponential_gate(self, tape, x, **params))
+
+    def sin(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        """See `sine.py`; the phase makes it a cosine."""
+        return (yield from sine_gate(self, tape, x, **params))
+
+    cos = sin
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""
