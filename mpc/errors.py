@@ -46,6 +46,13 @@ class RangeWarning(UserWarning):
     """
 
 
+class ShadowError(MPCError, ArithmeticError):
+    """In a session with `check="shadow"`, a result differs from float64's by more than its operation promises.
+
+    The message names the line, the operation and the element, and what to change: scale the data, or clip it.
+    """
+
+
 class InputError(MPCError, ValueError):
     """Input data that cannot be used: wrong owner, wrong shape, not a number. Nothing was sent."""
 

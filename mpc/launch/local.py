@@ -26,6 +26,7 @@ from ..lang.array import Settings
 from ..lang.session import Backend, Session
 from ..protocols.base import Part, Protocol, available
 from ..run.execute import Measured
+from ..run.shadow import Shadow
 from . import control
 
 Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
@@ -63,26 +64,38 @@ def local(
     names: Sequence[str] = (),
     deadline: float = 300.0,
     progress: Progress | None = None,
+    check: str | None = None,
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
     One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
     real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. deadline: seconds a party may take in a
-    round. Raises UsageError for a combination that does not exist.
+    round. check: "shadow" computes every run in the clear as well, in this process, and stops with ShadowError at the first
+    operation that is farther from float64 than it promises. Raises UsageError for a combination that does not exist.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
-    cluster = LocalCluster(chosen, protocol, parties, deadline, progress)
+    if check not in (None, "shadow"):
+        raise UsageError(f'check={check!r}: choose "shadow" or None')
+    cluster = LocalCluster(chosen, protocol, parties, deadline, progress, Shadow() if check else None)
     return Session(chosen, protocol, parties, cluster, settings, names)
 
 
 class LocalCluster(Backend):
     """The party processes and their control sockets."""
 
-    def __init__(self, protocol: type[Protocol], name: str, parties: int, deadline: float, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        protocol: type[Protocol],
+        name: str,
+        parties: int,
+        deadline: float,
+        progress: Progress | None,
+        shadow: Shadow | None = None,
+    ) -> None:
         self.parties, self.processes = parties, parties + protocol.has_dealer
-        self._progress = progress
+        self._progress, self._shadow = progress, shadow
         self._epoch, self._running = 0, False
         self._folder = tempfile.mkdtemp(prefix="mpc-")
         self._context: zmq.Context[Any] = zmq.Context()
@@ -134,6 +147,8 @@ class LocalCluster(Backend):
     ) -> tuple[list[dict[int, Part]], list[Measured]]:
         if not self._children:
             raise SessionError("the session is closed")
+        if self._shadow is not None:
+            self._shadow.run(program, stored, inputs, keep, drop)
         packed = np.frombuffer(program.pack(), np.uint8)
         self._epoch += 1
         self._running = True
