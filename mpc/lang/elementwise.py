@@ -1,7 +1,7 @@
 """Functions made of smaller ones: absolute value, maxima, exponentials, reciprocals. Their bodies are their meaning.
 
-Accuracy figures hold for fixed64(16), the default; docs/numerics.md lists domains and errors. Outside its domain a function
-saturates as its docstring says.
+Accuracy figures hold for fixed64(16), the default; docs/numerics.md lists domains and errors, for more bits too. Outside its
+domain a function saturates as its docstring says.
 """
 
 from __future__ import annotations
@@ -122,7 +122,10 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
 
 def piecewise(x: Array, curve: Curve) -> Array:
     """The curve at x by piecewise polynomials and comparisons: any protocol, any number of parties."""
-    pieces, bits = plan(curve, x.dtype.fraction)
+    try:
+        pieces, bits = plan(curve, x.dtype.fraction)
+    except ValueError as error:
+        raise UsageError(f"{curve.name} at {user_line()}: {error}; use a larger tol or a narrower range") from None
     table = np.column_stack([pieces.centres, pieces.coefficients])
     work = fixed64(bits)
     steps = thresholds(x, pieces.knots) if len(table) > 1 else None
@@ -188,12 +191,24 @@ TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)), "tanh")
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
 
 
+MOST_BITS = 26  # with more, polynomials and exponentials leave their words
+
+
 def _activation(x: Array, curve: Curve) -> Array:
     """The curve, made for 16 fraction bits, at x: with more bits on a wider range, for a smaller error."""
+
+    def at(x: Array) -> Array:
+        finer = builtins.max(0, x.dtype.fraction - 16)
+        wider = 1 + finer / 16
+        return smooth(x, curve._replace(low=curve.low * wider, high=curve.high * wider, tol=curve.tol * 2.0**-finer))
+
+    return _in_reach(x, at)
+
+
+def _in_reach(x: Array, f: Callable[[Array], Array]) -> Array:
+    """f(x) with at most MOST_BITS fraction bits, at x's scale."""
     x = _real(x)
-    finer = builtins.max(0, x.dtype.fraction - 16)
-    wider = 1 + finer / 16
-    return smooth(x, curve._replace(low=curve.low * wider, high=curve.high * wider, tol=curve.tol * 2.0**-finer))
+    return f(x) if x.dtype.fraction <= MOST_BITS else astype(f(astype(x, fixed64(MOST_BITS))), x.dtype)
 
 
 def sigmoid(x: Array) -> Array:
@@ -273,7 +288,7 @@ def approximate(
         fit(curve, 3)
     except ValueError as error:
         raise UsageError(f"approximate on [{low}, {high}]: {error}; choose a larger tol or a narrower range") from None
-    return lambda x: smooth(_real(x), curve)
+    return lambda x: _in_reach(x, lambda v: smooth(v, curve))
 
 
 def exp_ends(fraction: int) -> tuple[int, int]:
@@ -307,10 +322,13 @@ def _exp_gate(x: Array) -> Array:
 def exp(x: Array) -> Array:
     """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 13 for up to 20 fraction bits, then less:
     e^6 at 26) and is 0 (to 2^-f) below -f log 2, which is -12 for 16 bits."""
-    x = _real(x)
-    # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
-    dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
-    return _exp_gate(x) if dithered else _exp_by_thresholds(x)
+
+    def at(x: Array) -> Array:
+        # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
+        dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
+        return _exp_gate(x) if dithered else _exp_by_thresholds(x)
+
+    return _in_reach(x, at)
 
 
 TURN = Curve(lambda v: np.sin(2 * np.pi * v), 0.0, 1.0, 2.0**-18)

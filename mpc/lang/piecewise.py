@@ -56,17 +56,23 @@ class Pieces(NamedTuple):
     coefficients: np.ndarray  # (K, degree + 1)
 
 
+@lru_cache(maxsize=16)
+def _interpolation(degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """On [-1, 1]: Chebyshev points, the matrix from values there to coefficients, a fine grid, and its powers."""
+    nodes, grid = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1)), np.linspace(-1, 1, 201)
+    return nodes, np.linalg.inv(np.vander(nodes, increasing=True)), grid, np.vander(grid, degree + 1, increasing=True)
+
+
 def _polynomial(f: Real, low: float, high: float, degree: int) -> tuple[np.ndarray, float]:
     """(coefficients around the centre, maximal error) of the interpolation at Chebyshev points; infinite if f is not finite."""
     centre, half = (low + high) / 2, (high - low) / 2
-    nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
-    grid = np.linspace(-1, 1, 201)
+    nodes, coefficients, grid, powers = _interpolation(degree)
     with np.errstate(all="ignore"):
         at_nodes, at_grid = f(centre + half * nodes), f(centre + half * grid)
     if not (np.isfinite(at_nodes).all() and np.isfinite(at_grid).all()):
         return nodes, np.inf
-    p = np.polynomial.polynomial.polyfit(nodes, at_nodes, degree)
-    error = float(np.max(np.abs(np.polynomial.polynomial.polyval(grid, p) - at_grid)))
+    p = coefficients @ at_nodes
+    error = float(np.max(np.abs(powers @ p - at_grid)))
     return p / half ** np.arange(degree + 1), error
 
 

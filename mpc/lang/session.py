@@ -134,8 +134,8 @@ class Session:
         dtype: by default float64 becomes the session's fixed point, integers int64, bool bool. Raises InputError,
         RangeError for values that cannot be represented; then nothing is sent. name and where (the caller's source line
         by default) are what the audit shows. low, high: all values are in [low, high]. From this range follow warnings where a
-        result may overflow (RangeWarning, before the run), and cheaper comparisons. It is checked here, where the data is; an
-        owner who lies can make results wrong and learns nothing by it.
+        result may overflow (RangeWarning, before the run), and cheaper comparisons. Everybody learns the declared range; it is
+        checked here, where the data is. An owner who lies can make results wrong, and learns nothing by it.
         """
         self._check_open()
         party = self.party(owner)

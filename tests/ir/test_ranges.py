@@ -216,6 +216,10 @@ def test_the_range_is_agreed_on():
     assert len(digests) == 3
 
 
+def test_the_audit_shows_it(s: Session):
+    assert "supplies rate: fixed64.16[2] in [-0.5, 8]" in str(s.audit(s.input([0.5, 1.0], low=-0.5, high=8, name="rate")))
+
+
 def test_data_outside_its_range_is_refused_where_it_is(s: Session):
     with pytest.raises(
         RangeError, match=r"2 of 3 values of input rate are outside .*\[0, 1\], the first at index \(1,\)"
