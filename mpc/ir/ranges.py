@@ -262,6 +262,9 @@ DERIVED: dict[str, Callable[..., Range]] = {
 }
 
 
+EXACT = ("relu", "maximum", "minimum", "absolute")
+
+
 # ---- programs ----
 class _Walk:
     """Carries intervals through programs; every body is walked once for each set of ranges it is given."""
@@ -314,7 +317,9 @@ class _Walk:
         rule = _curve if "extremes" in eqn.params else DERIVED.get(eqn.op)
         body, outs = self.run(eqn.body, ins, loud and rule is None, line)
         if rule is not None:
-            known = [x for x in ins if x is not None]
+            # beyond 2^62 the differences that functions are made of may wrap; rules of exact operations see to it themselves
+            limit = 2.0 ** (WORD + 1 if eqn.op in EXACT else TRUNCATION)
+            known = [x for x in ins if x is not None and max(-x.low, x.high) <= limit]
             outs = [rule(site, *known) if len(known) == len(ins) else None]
         return _windowed(eqn if body is eqn.body else replace(eqn, body=body), ins), outs
 
