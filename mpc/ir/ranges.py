@@ -308,8 +308,8 @@ class _Walk:
             ins = [BIT]
         unknown: list[Range] = [None] * len(eqn.types)
         if eqn.body is None:
-            known = [x for x in ins if x is not None]
-            return eqn, [CORE[eqn.op](site, *known)] if len(known) == len(ins) else unknown
+            known, core = [x for x in ins if x is not None], CORE.get(eqn.op)
+            return eqn, [core(site, *known)] if core is not None and len(known) == len(ins) else unknown
         if all(x is None for x in ins):
             return eqn, unknown
         if eqn.op == "fori":

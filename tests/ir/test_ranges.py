@@ -11,7 +11,8 @@ import pytest
 
 import mpc
 from mpc.errors import RangeError, RangeWarning, UsageError
-from mpc.ir.ranges import Interval, annotate, window
+from mpc.ir.ops import OPS
+from mpc.ir.ranges import CORE, Interval, annotate, window
 from mpc.lang.array import Settings
 from mpc.lang.session import Session
 from mpc.protocols.base import available
@@ -189,6 +190,12 @@ def test_the_ends_of_every_window(protocol: str, n: int):
             got = s.reveal(x < 0, x == 0, mpc.nn.relu(x), abs(x), x.max(), x > v[0])
             want = (v < 0, v == 0, np.maximum(v, 0), abs(v), v.max(), v > v[0])
             assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_every_core_operation_has_a_rule():
+    """An operation without one gives nothing but unknown values; bits need none."""
+    bits = {"ltz", "eqz", "xor", "and_"}
+    assert set(CORE) | bits == set(OPS)
 
 
 def test_windows():
