@@ -44,20 +44,15 @@ from .lang.elementwise import (
     approximate,
     argmax,
     clip,
-    divide,
+    cos,
     erf,
     exp,
-    log,
     max,
     maximum,
     min,
     minimum,
-    power,
-    reciprocal,
-    rsqrt,
     sign,
-    sqrt,
-    std,
+    sin,
     tanh,
 )  # fmt: skip
 from .lang.elementwise import absolute as abs
@@ -80,6 +75,7 @@ from .lang.sorting import (
     topk,
     unique,
 )  # fmt: skip
+from .lang.wide import divide, exp2, expm1, log, log1p, log2, power, reciprocal, rsqrt, sqrt, std
 from .launch.local import local
 from .launch.study import Outcome, Study
 

@@ -38,6 +38,21 @@ class RangeError(MPCError, ValueError):
     """A value does not fit its dtype. Scale the data, or choose fewer fraction bits (`mpc.fixed64(12)`)."""
 
 
+class RangeWarning(UserWarning):
+    """By the declared ranges of the inputs, an operation may overflow or leave the domain of its function.
+
+    Scale the data, declare narrower ranges (`s.input(x, low=, high=)`), or use fewer fraction bits. `python -W error` makes
+    it an error.
+    """
+
+
+class ShadowError(MPCError, ArithmeticError):
+    """In a session with `check="shadow"`, a result differs from float64's by more than its operation promises.
+
+    The message names the line, the operation and the element, and what to change: scale the data, or clip it.
+    """
+
+
 class InputError(MPCError, ValueError):
     """Input data that cannot be used: wrong owner, wrong shape, not a number. Nothing was sent."""
 

@@ -156,6 +156,7 @@ op("multiply int public", lambda x: x * J, WHOLE[:12].reshape(3, 4))
 op("square", lambda x: mpc.square(x), SMALL, expected=np.square, tol=ULP)
 op("power", lambda x: (x**2, x**3, x**1), fixed(20, below=2), tol=8 * ULP)
 op("power of int", lambda x: (x**2, x**5, x**1, x**0), ints(20, below=1 << 12))
+op("power of halves", lambda x: (x**0.5, x**1.5, x**-0.25), [0.25, 1.0, 2.0, 9.5, 100.0], tol=lambda x: 2.0**-11 * (1 + x**1.5))
 op("power negative", lambda x: x**-2, [0.5, -0.5, 1.0, -2.0, 3.0], tol=2.0**-12)
 op("matmul", lambda x, y: x @ y, fixed(5, 7), fixed(7, 3), tol=8 * ULP)
 op("matmul exact to the last truncation", lambda x, y: x @ y, fixed(3, 50), fixed(50, 2), tol=ULP)
@@ -371,16 +372,34 @@ op(
     tol=2.0**-13 + 2 * ULP + 11 * np.exp(-11),
 )
 op("approximate a line", once, around(-1, 1), expected=lambda x: np.clip(x, -1, 1) / 2 + 1, tol=2 * ULP)
-TINY = np.array([0, -ULP, -2 * ULP, -1, -100, -(2.0**13)])  # where sqrt and log say what they give
-op("sqrt of negatives", lambda x: np.sqrt(x), np.append(TINY, -(2.0**14) + ULP), expected=lambda x: 0 * x, tol=ULP / 2)
+# ---- outside their domains functions give what their docstrings say ----
+TINY = np.array([0, -ULP, -2 * ULP, -1, -100, -(2.0**13), -(2.0**15), -(2.0**31), -(2.0**45)])
+HUGE = np.array([2.0**15, 2.0**15 + ULP, 1e5, 2.0**16, 2.0**31 + 1, 2.0**45])
+op("reciprocal of zero", lambda x: np.reciprocal(x), np.zeros(3), expected=lambda x: 0 * x + 2.0**16)
+op("reciprocal of huge numbers", lambda x: np.reciprocal(x), np.concatenate([HUGE, -HUGE]), expected=lambda x: 0 * x)
+op("divide by zero and by huge numbers", lambda x, y: x / y, [0, 1, -3, 5, 5], [0, 0, 0, 1e6, -1e6],
+   expected=lambda x, y: np.where(y == 0, x * 2.0**16, 0), tol=ULP)  # fmt: skip
+op("rsqrt of no positives", lambda x: mpc.rsqrt(x), TINY, expected=lambda x: 0 * x + 2.0**8)
+op("rsqrt of huge numbers", lambda x: mpc.rsqrt(x), HUGE, expected=lambda x: 0 * x + 2.0**-7.5, tol=ULP)
+op("sqrt of negatives", lambda x: np.sqrt(x), TINY, expected=lambda x: 0 * x)
+op("sqrt of huge numbers", lambda x: np.sqrt(x), HUGE, expected=lambda x: 0 * x + 2.0**7.5, tol=ULP)
+op("log of huge numbers", lambda x: np.log(x), HUGE, expected=lambda x: 0 * x + 15 * np.log(2), tol=ULP)
 op("log ends", lambda x: np.log(x), np.append(POSITIVE, [1, 1 - ULP, 1 + ULP, 2 - ULP, 2.0**15 - ULP]), tol=2.0**-14)
-op("log of no positives", lambda x: np.log(x), TINY, expected=lambda x: 0 * x + np.log(ULP), tol=0.75)
+op("log of no positives", lambda x: np.log(x), TINY, expected=lambda x: 0 * x + np.log(ULP), tol=ULP)
 op("log of int", lambda x: np.log(x), np.arange(1, 9), tol=2.0**-14)
 op("exp saturates", lambda x: np.exp(x), [17, 17 + ULP, 18, 1e6, 2.0**44], expected=lambda x: np.exp(0 * x + 17), tol=2.0**12)
 op("exp is 0", lambda x: np.exp(x), [-13, -100, -1e6, -(2.0**44)], tol=ULP)
 LOGITS = np.concatenate([fixed(3, 5, below=4), [[0, 0, 0, 0, 0], [1000, -1000, 0, 999, 1000], [-5, -5, -5, -5, 3]]])
 op("log_softmax far apart", lambda x: mpc.nn.log_softmax(x), LOGITS, expected=lambda x: log_softmax(x, -1), tol=2.0**-10)
 op("log_softmax axis", lambda x: mpc.nn.log_softmax(x, 0), LOGITS, expected=lambda x: log_softmax(x, 0), tol=2.0**-10)
+ANGLES = np.concatenate([around_powers(24) * ULP, fixed(60, below=300.0), np.rint(np.arange(-8, 9) * np.pi / 4 / ULP) * ULP])
+op("sin", lambda x: np.sin(x), ANGLES, tol=2.0**-14)
+op("cos", lambda x: (np.cos(x), mpc.cos(x[::-1])), ANGLES, expected=lambda x: (np.cos(x), np.cos(x[::-1])), tol=2.0**-14)
+op("sin of a matrix of int", lambda x: mpc.sin(x.T), I % 50, expected=lambda x: np.sin(x.T), tol=2.0**-14)
+op("log2", lambda x: np.log2(x), POSITIVE, tol=2.0**-13)
+op("log1p", lambda x: np.log1p(x), np.concatenate([POSITIVE[POSITIVE < 3e4], -POSITIVE[POSITIVE < 0.99]]), tol=2.0**-14)
+op("expm1", lambda x: np.expm1(x), EXPONENTS[EXPONENTS < 16.9], tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
+op("exp2", lambda x: np.exp2(x), fixed(40), tol=lambda x: 2.0**-13 + 2.0**-12 * 2.0**x)
 # ---- the first of the largest: exact ----
 RIVALS = np.array(
     [[1, 3, 3, -2, 3], [0, 0, 0, 0, 0], [-1, -1 + ULP, -1, -1 + ULP, -8], [5, 4, 3, 2, 1], [-(2.0**40), 0, 1, 2, 2]]
@@ -571,6 +590,42 @@ op("global_avg_pool2d uneven", lambda x: mpc.nn.global_avg_pool2d(x), PHOTOS, ex
 op("linear secret bias", lambda x, w, b: mpc.nn.linear(x, w, b), A, B.T, W[:, 0], expected=lambda x, w, b: x @ w + b, tol=ULP)
 op("linear public", lambda x: mpc.nn.linear(x, B.T, W[:, 0]), T, expected=lambda x: x @ B.T + W[:, 0], tol=ULP)
 op("linear no bias", lambda x, w: mpc.nn.linear(x, w), V, B.T, expected=lambda x, w: x @ w, tol=ULP)
+
+
+MEANS, SPREADS = fixed(4, below=1), np.abs(fixed(4)) + 0.5
+
+
+def batch_norm(x: Any, mean: Any, var: Any, weight: Any = 1.0, bias: Any = 0.0) -> Any:
+    columns = [np.reshape(np.broadcast_to(v, (4,)), (1, 4, 1, 1)) for v in (mean, var, weight, bias)]
+    return (x - columns[0]) / np.sqrt(columns[1] + 1e-5) * columns[2] + columns[3]
+
+
+op(
+    "batch_norm public",
+    lambda x: (mpc.nn.batch_norm(x, MEANS, SPREADS), mpc.nn.batch_norm(x, MEANS, SPREADS, MEANS + 2, MEANS)),
+    PHOTOS,
+    expected=lambda x: (batch_norm(x, MEANS, SPREADS), batch_norm(x, MEANS, SPREADS, MEANS + 2, MEANS)),
+    tol=2.0**-11,
+)
+op("batch_norm secret", lambda x, m, v, w, b: mpc.nn.batch_norm(x, m, v, w, b), PHOTOS, MEANS, SPREADS, MEANS + 2, MEANS,
+   expected=batch_norm, tol=2.0**-9)  # fmt: skip
+
+
+def cosine(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
+    lengths = np.sqrt((x * x).sum(axis) + 1e-4) * np.sqrt((y * y).sum(axis) + 1e-4)
+    return (x * y).sum(axis) / lengths
+
+
+op(
+    "cosine_similarity",
+    lambda x, y: (mpc.nn.cosine_similarity(x, y), mpc.nn.cosine_similarity(x, y, 0), mpc.nn.cosine_similarity(x, B)),
+    A,
+    fixed(3, 4),
+    expected=lambda x, y: (cosine(x, y), cosine(x, y, 0), cosine(x, B)),
+    tol=2.0**-9,
+)
+op("cosine_similarity of zeros", lambda x, y: mpc.nn.cosine_similarity(x, y), np.zeros((2, 3)), fixed(2, 3),
+   expected=cosine, tol=ULP)  # fmt: skip
 
 
 # ---- functions and loops ----

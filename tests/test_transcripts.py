@@ -146,6 +146,7 @@ GATES: dict[str, Gate] = {
     "sigmoid": lambda x, y, c: [mpc.nn.sigmoid(x)],
     "gelu": lambda x, y, c: [mpc.nn.gelu(x)],
     "exp": lambda x, y, c: [mpc.exp(x)],
+    "sin": lambda x, y, c: [mpc.sin(x), mpc.cos(x)],
     "chain": lambda x, y, c: [x * y * y * (x * y)],
     "reciprocal": lambda x, y, c: [1 / x],
     "chain of products": lambda x, y, c: [x * y * y * y],

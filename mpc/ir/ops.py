@@ -242,4 +242,4 @@ OPS: dict[str, Op] = {
 }
 
 # Derived operations that a protocol may define as an elementwise gate of its own.
-ELEMENTWISE_GATES = frozenset({"relu", "spline", "exp"})
+ELEMENTWISE_GATES = frozenset({"relu", "spline", "exp", "sin", "cos"})

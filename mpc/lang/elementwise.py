@@ -1,11 +1,12 @@
 """Functions made of smaller ones: absolute value, maxima, exponentials, reciprocals. Their bodies are their meaning.
 
-Accuracy figures hold for fixed64(16), the default; docs/numerics.md lists domains and errors. Outside its domain a function
-saturates as its docstring says.
+Accuracy figures hold for fixed64(16), the default; docs/numerics.md lists domains and errors, for more bits too. Outside its
+domain a function saturates as its docstring says.
 """
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any
@@ -26,18 +27,13 @@ from .core import (
     less,
     matmul,
     multiply,
-    negative,
     reshape,
     retype,
-    shift_right,
-    square,
     subtract,
     where,
 )
 from .function import gate
-from .piecewise import Curve, Tail, fit, window
-
-WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
+from .piecewise import Curve, Tail, extremes, fit, plan, window
 
 
 @gate("relu")
@@ -50,22 +46,37 @@ def relu(x: Array) -> Array:
     return _relu(core._numbers(x))
 
 
+@gate("maximum")
+def _maximum(x: Array, y: Array) -> Array:
+    return add(y, relu(subtract(x, y)))
+
+
+@gate("minimum")
+def _minimum(x: Array, y: Array) -> Array:
+    return subtract(x, relu(subtract(x, y)))
+
+
+@gate("absolute")
+def _absolute(x: Array) -> Array:
+    return subtract(multiply(relu(x), 2), x)
+
+
 @implements("maximum", "fmax")
 def maximum(x: Any, y: Any) -> Array:
     """The larger of x and y, elementwise; exact."""
-    return add(y, relu(subtract(x, y)))
+    return _maximum(*core._align(x, y))
 
 
 @implements("minimum", "fmin")
 def minimum(x: Any, y: Any) -> Array:
     """The smaller of x and y, elementwise; exact."""
-    return subtract(x, relu(subtract(x, y)))
+    return _minimum(*core._align(x, y))
 
 
 @implements("absolute", "abs", "fabs")
 def absolute(x: Array) -> Array:
     """|x|, exact."""
-    return subtract(multiply(relu(x), 2), x)
+    return _absolute(core._numbers(x))
 
 
 @implements("clip")
@@ -111,9 +122,12 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
 
 def piecewise(x: Array, curve: Curve) -> Array:
     """The curve at x by piecewise polynomials and comparisons: any protocol, any number of parties."""
-    pieces = fit(curve, 3)
+    try:
+        pieces, bits = plan(curve, x.dtype.fraction)
+    except ValueError as error:
+        raise UsageError(f"{curve.name} at {user_line()}: {error}; use a larger tol or a narrower range") from None
     table = np.column_stack([pieces.centres, pieces.coefficients])
-    work = fixed64(x.dtype.fraction + 8)
+    work = fixed64(bits)
     steps = thresholds(x, pieces.knots) if len(table) > 1 else None
     chosen = list(table[0]) if steps is None else _rows(table, steps, work.fraction)
     centred = subtract(x, chosen[0])
@@ -154,6 +168,12 @@ def _spline(x: Array, curve: Curve) -> Array:
     return piecewise(x, curve)
 
 
+def _curve_params(x: Array, curve: Curve) -> dict[str, Any]:
+    """What a range analysis needs to know."""
+    return {"low": curve.low, "high": curve.high, "extremes": extremes(curve), "tails": [list(t) for t in curve.tails or ()]}
+
+
+@gate(lambda x, curve: curve.name, _curve_params)
 def smooth(x: Array, curve: Curve) -> Array:
     """A function of one variable by piecewise polynomials."""
     # the gate rounds with a public coin: where exact rounding is asked for, comparisons and exact products do it
@@ -166,51 +186,68 @@ def _sigmoid(v: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-v)))
 
 
-SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, (Tail(0), Tail(1)))
-TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)))
+SIGMOID = Curve(_sigmoid, -12.0, 12.0, 2.0**-14, (Tail(0), Tail(1)), "sigmoid")
+TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)), "tanh")
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
-RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-19)
-SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-19)
-RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-19)
+
+
+MOST_BITS = 26  # with more, polynomials and exponentials leave their words
+
+
+def _activation(x: Array, curve: Curve) -> Array:
+    """The curve, made for 16 fraction bits, at x: with more bits on a wider range, for a smaller error."""
+
+    def at(x: Array) -> Array:
+        finer = builtins.max(0, x.dtype.fraction - 16)
+        wider = 1 + finer / 16
+        return smooth(x, curve._replace(low=curve.low * wider, high=curve.high * wider, tol=curve.tol * 2.0**-finer))
+
+    return _in_reach(x, at)
+
+
+def _in_reach(x: Array, f: Callable[[Array], Array]) -> Array:
+    """f(x) with at most MOST_BITS fraction bits, at x's scale."""
+    x = _real(x)
+    return f(x) if x.dtype.fraction <= MOST_BITS else astype(f(astype(x, fixed64(MOST_BITS))), x.dtype)
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x): error below 2^-13; 0 below -12, 1 above 12."""
-    return smooth(_real(x), SIGMOID)
+    return _activation(x, SIGMOID)
 
 
 @implements("tanh")
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent: error below 2^-13; -1 below -6, 1 above 6."""
-    return smooth(_real(x), TANH)
+    return _activation(x, TANH)
 
 
 _erf = np.vectorize(math.erf, otypes=[float])
 IDENTITY = (Tail(0), Tail(0, 1))  # 0 below, x above
-GELU = Curve(lambda v: v * 0.5 * (1 + _erf(v / 2**0.5)), -5.0, 5.0, 2.0**-13.5, IDENTITY)
-SILU = Curve(lambda v: v * _sigmoid(v), -15.0, 15.0, 2.0**-13, IDENTITY)
-SOFTPLUS = Curve(lambda v: np.log1p(np.exp(v)), -12.0, 12.0, 2.0**-13, IDENTITY)
-ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)))
+GELU = Curve(lambda v: v * 0.5 * (1 + _erf(v / 2**0.5)), -5.0, 5.0, 2.0**-13.5, IDENTITY, "gelu")
+SILU = Curve(lambda v: v * _sigmoid(v), -15.0, 15.0, 2.0**-13, IDENTITY, "silu")
+SOFTPLUS = Curve(lambda v: np.log1p(np.exp(v)), -12.0, 12.0, 2.0**-13, IDENTITY, "softplus")
+ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)), "erf")
 
 
 def gelu(x: Array) -> Array:
     """x (1 + erf(x / sqrt(2))) / 2: error below 2^-13; 0 below -5, x above 5."""
-    return smooth(_real(x), GELU)
+    return _activation(x, GELU)
 
 
 def silu(x: Array) -> Array:
     """x sigmoid(x): error below 2^-12; 0 below -15, x above 15."""
-    return smooth(_real(x), SILU)
+    return _activation(x, SILU)
 
 
 def softplus(x: Array) -> Array:
     """log(1 + e^x): error below 2^-12; 0 below -12, x above 12."""
-    return smooth(_real(x), SOFTPLUS)
+    return _activation(x, SOFTPLUS)
 
 
 def erf(x: Array) -> Array:
     """The error function: error below 2^-13; -1 below -4, 1 above 4."""
-    return smooth(_real(x), ERF)
+    return _activation(x, ERF)
 
 
 def approximate(
@@ -251,134 +288,89 @@ def approximate(
         fit(curve, 3)
     except ValueError as error:
         raise UsageError(f"approximate on [{low}, {high}]: {error}; choose a larger tol or a narrower range") from None
-    return lambda x: smooth(_real(x), curve)
+    return lambda x: _in_reach(x, lambda v: smooth(v, curve))
 
 
-EXP_LOW, EXP_HIGH = -12, 16
+def exp_ends(fraction: int) -> tuple[int, int]:
+    """Below the first e^x is 0, from the second on it stays: e^low is less than a unit, and e^high 2^(f + 20) fits a word."""
+    return -math.ceil(fraction * math.log(2)), builtins.min(17, int((61 - fraction - builtins.max(fraction, 20)) * math.log(2)))
 
 
+@gate("exponential", lambda x: {"ends": list(exp_ends(x.dtype.fraction))})
 def _exp_by_thresholds(x: Array) -> Array:
-    f = x.dtype.fraction
-    x = clip(x, float(EXP_LOW), EXP_HIGH + 1 - 2.0**-f)
-    steps = thresholds(x, np.arange(EXP_LOW + 1, EXP_HIGH + 1), bits=f + 5)
-    fraction = subtract(subtract(x, EXP_LOW), core.sum(steps, 0))  # in [0, 1)
-    (integer,) = _rows(np.exp(np.arange(EXP_LOW, EXP_HIGH + 1.0))[:, None], steps, f)  # e^17 2^f 2^20 < 2^61
-    part = smooth(astype(fraction, fixed64(20)), EXP)
-    return astype(bind("mul", integer, part, bits=20, rounding=scope_of(x).settings.rounding), x.dtype)
+    f, (low, high) = x.dtype.fraction, exp_ends(x.dtype.fraction)
+    bits = builtins.max(f, 20)
+    x = clip(x, float(low), high - 2.0**-f)
+    steps = thresholds(x, np.arange(low + 1, high), bits=f + 5)
+    fraction = subtract(subtract(x, low), core.sum(steps, 0))  # in [0, 1)
+    (integer,) = _rows(np.exp(np.arange(low, float(high)))[:, None], steps, f)
+    part = smooth(astype(fraction, fixed64(bits)), EXP._replace(tol=2.0 ** (2 - bits)))
+    return astype(bind("mul", integer, part, bits=bits, rounding=scope_of(x).settings.rounding), x.dtype)
 
 
-@gate("exp", lambda x: {"fraction": x.dtype.fraction, "low": EXP_LOW, "high": EXP_HIGH + 1})
+def _exp_params(x: Array) -> dict[str, Any]:
+    low, high = exp_ends(x.dtype.fraction)
+    return {"fraction": x.dtype.fraction, "low": low, "high": high}
+
+
+@gate("exp", _exp_params)
 def _exp_gate(x: Array) -> Array:
     return _exp_by_thresholds(x)
 
 
 @implements("exp")
 def exp(x: Array) -> Array:
-    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 and is 0 (to 2^-16) below -12."""
+    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 13 for up to 20 fraction bits, then less:
+    e^6 at 26) and is 0 (to 2^-f) below -f log 2, which is -12 for 16 bits."""
+
+    def at(x: Array) -> Array:
+        # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
+        dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
+        return _exp_gate(x) if dithered else _exp_by_thresholds(x)
+
+    return _in_reach(x, at)
+
+
+TURN = Curve(lambda v: np.sin(2 * np.pi * v), 0.0, 1.0, 2.0**-18)
+TURN_BITS = 24
+
+
+def _sine_params(x: Array, quarter: int) -> dict[str, Any]:
+    f = x.dtype.fraction
+    return {"factor": round(2.0 ** (64 - f) / (2 * math.pi)), "phase": quarter << 62, "fraction": f}
+
+
+@gate("sine", lambda x, quarter: {"quarter": quarter})
+def _sine_by_curve(x: Array, quarter: int) -> Array:
+    turns = multiply(retype(x, INT64), round(2.0**30 / (2 * math.pi)))  # |x| < 2^(33 - f)
+    turns = add(core.shift_right(turns, x.dtype.fraction + 30 - TURN_BITS), quarter << (TURN_BITS - 2))
+    whole = multiply(core.shift_right(turns, TURN_BITS, "floor"), 1 << TURN_BITS)
+    return astype(smooth(retype(subtract(turns, whole), fixed64(TURN_BITS)), TURN), x.dtype)
+
+
+@gate(lambda x, quarter: "cos" if quarter else "sin", _sine_params)
+def _sine_gate(x: Array, quarter: int) -> Array:
+    return _sine_by_curve(x, quarter)
+
+
+def _sine(x: Array, quarter: int) -> Array:
     x = _real(x)
-    # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
-    dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
-    return _exp_gate(x) if dithered else _exp_by_thresholds(x)
+    return (_sine_gate if scope_of(x).settings.rounding == "dither" else _sine_by_curve)(x, quarter)  # as in `smooth`
 
 
-def _normalise(x: Array) -> tuple[Array, Array, int]:
-    """(t, n, J) for integers 0 < X < 2^J (x = X / 2^f): t_j = [X >= 2^j] for j = 1 .. J-1, and n with X n in [2^(J-1), 2^J)."""
-    bits = x.dtype.fraction + 15
-    t = thresholds(retype(x, INT64), 1 << np.arange(1, bits), bits)
-    weights = (1 << np.arange(bits - 2, -1, -1)).reshape(1, -1)
-    scale = subtract(1 << (bits - 1), reshape(matmul(weights, reshape(t, (bits - 1, -1))), x.shape))
-    return t, scale, bits
+@implements("sin")
+def sin(x: Array) -> Array:
+    """sin(x), x in radians: error below 2^(1-f) + 2^-27 for |x| < 2^(37-f). Any number of parties: 2 rounds, 16 bytes online.
+
+    Where the protocol has no gate for it, or rounding is exact: error below 2^-14, |x| < 2^(33-f).
+    """
+    return _sine(x, 0)
 
 
-def _unit(x: Array, scale: Array, bits: int) -> Array:
-    """X n / 2^(J-1) in [1, 2) with WORK's fraction bits."""
-    product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
-    return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
-
-
-def _positive_reciprocal(x: Array) -> Array:
-    _, scale, bits = _normalise(x)
-    inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
-    shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
-    return retype(shift_right(multiply(retype(inverse, INT64), scale), shift), x.dtype)
-
-
-@gate("reciprocal")
-def _reciprocal_gate(x: Array) -> Array:
-    negative_ = less(x, 0)
-    y = _positive_reciprocal(where(negative_, negative(x), x))
-    return where(negative_, negative(y), y)
-
-
-@implements("reciprocal")
-def reciprocal(x: Array) -> Array:
-    """1 / x for 2^-f <= |x| < 2^15: error below 2^-15 + 2^-16 / |x|. 1/0 is a large finite number."""
-    return _reciprocal_gate(_real(x))
-
-
-@implements("divide", "true_divide")
-def divide(x: Any, y: Any) -> Array:
-    """x / y. A public divisor is a multiplication by its inverse; a secret one must be in the domain of `reciprocal`."""
-    if not isinstance(y, Array):
-        divisor = np.asarray(y, float)
-        if (divisor == 0).any():
-            raise ZeroDivisionError(f"division by a public zero at {user_line()}")
-        return multiply(_real(x), 1 / divisor)
-    return multiply(x, reciprocal(y)) if isinstance(x, Array) or np.any(np.asarray(x) != 1) else reciprocal(y)
-
-
-@gate("rsqrt")
-def _rsqrt_gate(x: Array) -> Array:
-    t, scale, bits = _normalise(x)
-    root = smooth(_unit(x, scale, bits), RSQRT)
-    half_powers = 2.0 ** ((x.dtype.fraction - np.arange(bits)) / 2)  # 2^((f - e) / 2), chosen by the steps of t
-    (factor,) = _rows(half_powers[:, None], t, 20)
-    return astype(multiply(root, factor), x.dtype)
-
-
-def rsqrt(x: Array) -> Array:
-    """1 / sqrt(x) for 2^-f <= x < 2^15: relative error below 2^-13 (and 2^-15 absolute)."""
-    return _rsqrt_gate(_real(x))
-
-
-@gate("sqrt")
-def _sqrt_gate(x: Array) -> Array:
-    t, scale, bits = _normalise(x)
-    root = smooth(_unit(x, scale, bits), SQRT)
-    half_powers = 2.0 ** ((np.arange(bits) - x.dtype.fraction) / 2)
-    positive = expand_dims(astype(less(0, x), INT64), 0)
-    # one step more: nothing is chosen where x <= 0
-    (factor,) = _rows(np.append(0.0, half_powers)[:, None], core.concatenate([positive, t], 0), 24)
-    return astype(multiply(root, factor), x.dtype)
-
-
-@implements("sqrt")
-def sqrt(x: Array) -> Array:
-    """Square root for 0 <= x < 2^15: error below 2^-15 + 2^-17 sqrt(x); 0 for -2^14 < x < 0."""
-    return _sqrt_gate(_real(x))
-
-
-@implements("std")
-def std(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """Standard deviation over axes (divided by n, as NumPy's default)."""
-    return sqrt(core.var(x, axis, keepdims))
-
-
-@implements("power")
-def power(x: Any, exponent: Any) -> Array:
-    """x to a public integer power, by repeated squaring; negative powers through `reciprocal`."""
-    if isinstance(exponent, Array) or int(exponent) != exponent:
-        raise ShapeMismatch(f"the exponent must be a public integer (at {user_line()}); for others use mpc.exp")
-    n = int(exponent)
-    if n < 0:
-        return reciprocal(power(x, -n))
-    result: Array | None = None
-    while n:
-        if n & 1:
-            result = x if result is None else multiply(result, x)
-        n >>= 1
-        x = square(x) if n else x
-    return result if result is not None else add(multiply(x, 0), 1)
+@implements("cos")
+def cos(x: Array) -> Array:
+    """cos(x): as `sin`."""
+    return _sine(x, 1)
 
 
 def _tournament(x: Array, axis: int | None, keepdims: bool, better: Any) -> Array:
@@ -434,35 +426,6 @@ def argmax(x: Array, axis: int | None = None) -> Array:
         values, index, n = best, chosen, half + n % 2
     # of one element it is public so far: 0, as a secret like any other result
     return getitem(index, 0) if index.type.secret else retype(multiply(getitem(values, 0), 0), INT64)
-
-
-LOG = Curve(np.log, 1.0, 2.0, 2.0**-18)
-
-
-@gate("log")
-def _log_gate(x: Array) -> Array:
-    t, scale, bits = _normalise(x)
-    part = smooth(_unit(x, scale, bits), LOG)
-    (whole,) = _rows(((np.arange(bits) - x.dtype.fraction) * np.log(2))[:, None], t, WORK.fraction)
-    return astype(add(part, whole), x.dtype)
-
-
-@implements("log")
-def log(x: Array) -> Array:
-    """Natural logarithm for 2^-f <= x < 2^15: error below 2^-14. Smaller x give about log(2^-f)."""
-    return _log_gate(_real(x))
-
-
-def log_softmax(x: Array, axis: int = -1) -> Array:
-    """log(softmax(x)) along an axis."""
-    centred = subtract(x, max(x, axis, keepdims=True))
-    return subtract(centred, log(core.sum(exp(centred), axis, keepdims=True)))
-
-
-def softmax(x: Array, axis: int = -1) -> Array:
-    """e^x / sum(e^x) along an axis, after subtracting the maximum."""
-    e = exp(subtract(x, max(x, axis, keepdims=True)))
-    return multiply(e, reciprocal(core.sum(e, axis, keepdims=True)))
 
 
 def _real(x: Array) -> Array:

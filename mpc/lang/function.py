@@ -123,8 +123,9 @@ def function(f: F | None = None, *, name: str = "call") -> Any:
     return call
 
 
-def gate(name: str, params: Callable[..., dict[str, Any]] = lambda *a, **k: {}) -> Callable[[F], F]:
-    """Decorator for a derived operation on arrays: an equation `name` whose body is the function.
+def gate(name: str | Callable[..., str], params: Callable[..., dict[str, Any]] = lambda *a, **k: {}) -> Callable[[F], F]:
+    """Decorator for a derived operation on arrays: an equation `name` (or a function of the arguments) whose body is the
+    function.
 
     A protocol that has a method `name(tape, *shares, **params)` runs that instead of the body.
     """
@@ -141,7 +142,8 @@ def gate(name: str, params: Callable[..., dict[str, Any]] = lambda *a, **k: {}) 
             key = (tuple(a.type for a in arrays), static, tuple(kwargs.items()), scope.settings)
             if key not in cache:
                 cache[key] = trace(f, key[0], lambda xs: f(*xs, *static, **kwargs), scope, located=False)
-            return bind(name, *arrays, body=cache[key].program, **stored)
+            label = name if isinstance(name, str) else name(*args, **kwargs)
+            return bind(label, *arrays, body=cache[key].program, **stored)
 
         return call  # type: ignore[return-value]
 

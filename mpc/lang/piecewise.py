@@ -22,13 +22,30 @@ class Tail(NamedTuple):
 
 class Curve(NamedTuple):
     """A real function on [low, high) to be approximated with error at most `tol`, and what it is below and above. Without
-    tails the argument is known to be inside."""
+    tails the argument is known to be inside. `name` is what its equations are called."""
 
     f: Real
     low: float
     high: float
     tol: float
     tails: tuple[Tail, Tail] | None = None
+    name: str = "curve"
+
+
+CELLS = 16  # parts of a curve's range whose extremes are noted
+
+
+@lru_cache(maxsize=256)
+def extremes(curve: Curve) -> list[list[float]]:
+    """[lowest, highest] value on each of CELLS equal parts of the range, the error of an approximation included; rounded
+    outward, so that all machines find the same numbers."""
+    with np.errstate(all="ignore"):
+        y = curve.f(np.linspace(curve.low, curve.high, 64 * CELLS + 1))
+    parts = np.stack([y[i * 64 : (i + 1) * 64 + 1] for i in range(CELLS)])
+    low, high = parts.min(1), parts.max(1)
+    slack = 2.0**-14 + 2 * curve.tol + (high - low) / 32  # an extreme between two of the 64 points
+    ends = np.stack([np.floor((low - slack) * 4096), np.ceil((high + slack) * 4096)], 1) / 4096
+    return ends.tolist()  # type: ignore[no-any-return]
 
 
 class Pieces(NamedTuple):
@@ -39,34 +56,40 @@ class Pieces(NamedTuple):
     coefficients: np.ndarray  # (K, degree + 1)
 
 
+@lru_cache(maxsize=16)
+def _interpolation(degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """On [-1, 1]: Chebyshev points, the matrix from values there to coefficients, a fine grid, and its powers."""
+    nodes, grid = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1)), np.linspace(-1, 1, 201)
+    return nodes, np.linalg.inv(np.vander(nodes, increasing=True)), grid, np.vander(grid, degree + 1, increasing=True)
+
+
 def _polynomial(f: Real, low: float, high: float, degree: int) -> tuple[np.ndarray, float]:
     """(coefficients around the centre, maximal error) of the interpolation at Chebyshev points; infinite if f is not finite."""
     centre, half = (low + high) / 2, (high - low) / 2
-    nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
-    grid = np.linspace(-1, 1, 201)
+    nodes, coefficients, grid, powers = _interpolation(degree)
     with np.errstate(all="ignore"):
         at_nodes, at_grid = f(centre + half * nodes), f(centre + half * grid)
     if not (np.isfinite(at_nodes).all() and np.isfinite(at_grid).all()):
         return nodes, np.inf
-    p = np.polynomial.polynomial.polyfit(nodes, at_nodes, degree)
-    error = float(np.max(np.abs(np.polynomial.polynomial.polyval(grid, p) - at_grid)))
+    p = coefficients @ at_nodes
+    error = float(np.max(np.abs(powers @ p - at_grid)))
     return p / half ** np.arange(degree + 1), error
 
 
 @lru_cache(maxsize=256)
-def fit(curve: Curve, degree: int) -> Pieces:
+def fit(curve: Curve, degree: int, widest: float = np.inf) -> Pieces:
     """The fewest pieces of one degree that are good enough, with the tails' constants outside if the curve has tails."""
-    f, low, high, tol, tails = curve
+    f, low, high, tol, tails, _ = curve
 
     def good_enough(start: float, stop: float) -> bool:
-        return _polynomial(f, start, stop, degree)[1] <= tol
+        return stop - start <= widest and _polynomial(f, start, stop, degree)[1] <= tol
 
     edges = [low]
     while edges[-1] < high:
         start, stop = edges[-1], high
         if not good_enough(start, stop):
             good, bad = start, stop
-            for _ in range(30):
+            for _ in range(20):
                 middle = (good + bad) / 2
                 good, bad = (middle, bad) if good_enough(start, middle) else (good, middle)
             if good == start or len(edges) > MOST_PIECES:
@@ -90,6 +113,64 @@ def fit(curve: Curve, degree: int) -> Pieces:
         centres = [low, *centres, high]
         knots = [low, *knots, high]
     return Pieces(np.array(knots), np.array(centres), np.array(rows))
+
+
+class Plan(NamedTuple):
+    """Pieces, and the fraction bits that polynomials and their argument are computed with."""
+
+    pieces: Pieces
+    fraction: int
+
+
+@lru_cache(maxsize=256)
+def plan(curve: Curve, fraction: int) -> Plan:
+    """The cheapest pieces for comparisons: a higher degree takes more products and rounds, a lower one more thresholds.
+
+    Raises ValueError if none is good enough.
+    """
+    best: tuple[float, Plan] | None = None
+    problem = ValueError(f"{fraction} fraction bits leave no room for polynomials with an error of {curve.tol}")
+    for degree in range(3, 8):
+        try:
+            found = _fitting(curve, degree, fraction)
+        except ValueError as error:
+            problem = error
+            continue
+        if found is None:
+            continue
+        # a threshold takes 13 bytes online and 30 dealt; a product 24, 12 and two rounds, which weigh like as much again
+        cost = 45 * len(found.pieces.knots) + 150 * degree
+        if best is not None and cost >= best[0]:
+            break
+        best = cost, found
+    if best is None:
+        raise problem
+    return best[1]
+
+
+def _fitting(curve: Curve, degree: int, fraction: int) -> Plan | None:
+    """Pieces of one degree that a word can compute; narrow ones if need be, because high powers take bits."""
+    for widest in (np.inf, 2.0):
+        pieces = fit(curve, degree, widest)
+        bits = _work_bits(pieces, curve, fraction)
+        if bits is not None:
+            return Plan(pieces, bits)
+    return None
+
+
+def _work_bits(pieces: Pieces, curve: Curve, fraction: int) -> int | None:
+    """Fraction bits with which no product of Horner's rule leaves its word and rounding stays below the curve's error."""
+    edges = np.concatenate([[curve.low], pieces.knots, [curve.high]])
+    edges = edges[1:-1] if curve.tails and len(pieces.knots) else edges  # the outer pieces are constants
+    centres, rows = (a[1:-1] if curve.tails and len(pieces.knots) else a for a in (pieces.centres, pieces.coefficients))
+    half = np.maximum(edges[1:] - centres, centres - edges[:-1])
+    reach, y = 1.0, np.abs(rows[:, -1])
+    for column in rows.T[-2::-1]:
+        reach = max(reach, float((y * half).max()))
+        y = y * half + np.abs(column)
+    bits = min(fraction + 8, (60 - int(np.ceil(np.log2(reach)))) // 2)
+    rounding = (half[:, None] ** np.arange(rows.shape[1])).sum(1).max() * 2.0**-bits
+    return bits if bits >= fraction and rounding <= max(curve.tol, 2.0 ** (1 - fraction)) else None
 
 
 class Window(NamedTuple):

@@ -29,12 +29,14 @@ class Input:
     """Annotation of a parameter: `x: mpc.Input("hospital_a")`.
 
     load: called without arguments where no data is given on the command line, so that a program file can be run, costed
-    and audited as it is. dtype: as in `Session.input`.
+    and audited as it is. dtype, low, high: as in `Session.input`.
     """
 
     party: str
     dtype: DType | None = None
     load: Callable[[], Any] | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,11 @@ class Program:
             )
         arrays = {}
         for name, declared in self.inputs.items():
-            value = data[name]
+            value, line, span = data[name], self._line(name), (declared.low, declared.high)
             if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple):
-                arrays[name] = session.placeholder(value[0], declared.party, declared.dtype or value[1], name, self._line(name))
+                arrays[name] = session.placeholder(value[0], declared.party, declared.dtype or value[1], name, line, *span)
             else:
-                arrays[name] = session.input(value, declared.party, declared.dtype, name, self._line(name))
+                arrays[name] = session.input(value, declared.party, declared.dtype, name, line, *span)
         result = self.main(**arrays)
         leaves, structure = flatten(result)
         if not leaves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, RangeError, SessionError
+from ..errors import InputError, RangeError, SessionError, UsageError
 from ..ir.program import Program, Where
+from ..ir.ranges import Range, annotate
 from ..ir.trace import Graph, Node, assemble, needed
 from ..ir.types import BOOL, INT64, DType
 from ..protocols.base import Part, Protocol
@@ -62,6 +64,26 @@ def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DTy
     return np.asarray(encode(array, dtype.fraction), order="C"), dtype
 
 
+def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
+    """The declared range of an input in integers of its dtype."""
+    if low is None or high is None or not -math.inf < low <= high < math.inf:
+        raise UsageError(f"a range needs finite low <= high, not low={low}, high={high}")
+    if dtype.is_bool:
+        raise UsageError("a bool input has no range to declare: it is True or False")
+    words = math.floor(low * 2**dtype.fraction), math.ceil(high * 2**dtype.fraction)
+    return [min(max(w, -(1 << 63)), (1 << 63) - 1) for w in words]
+
+
+def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
+    outside = (x < low) | (x > high)
+    if outside.any():
+        raise RangeError(
+            f"{np.count_nonzero(outside)} of {x.size} values of input{' ' + name if name else ''} are outside its declared "
+            f"range [{low}, {high}], the first at index {tuple(map(int, np.argwhere(outside)[0]))}. Nothing was sent. "
+            "Correct the data, or declare the range it has."
+        )
+
+
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
     """float64, int64 or bool."""
     if isinstance(part, Packed):
@@ -91,24 +113,36 @@ class Session:
         self._inputs: dict[int, tuple[int, Part]] = {}  # slot -> (owner, value), until it is shared
         self._stored: dict[Node, int] = {}
         self._sources: dict[Node, dict[int, Supply]] = {}  # inputs behind what is stored, for the audit
+        self._ranges: dict[Node, Range] = {}  # of what is stored
         self._garbage: list[int] = []
         self._next = self._slots = 0
         self._closed = False
 
     # ---- inputs ----
     def input(
-        self, x: Any, owner: int | str = 0, dtype: DType | None = None, name: str = "", where: Where | None = None
+        self,
+        x: Any,
+        owner: int | str = 0,
+        dtype: DType | None = None,
+        name: str = "",
+        where: Where | None = None,
+        low: float | None = None,
+        high: float | None = None,
     ) -> Array:
         """A secret array from plain data that `owner` holds. Shared when a result that needs it is revealed.
 
         dtype: by default float64 becomes the session's fixed point, integers int64, bool bool. Raises InputError,
         RangeError for values that cannot be represented; then nothing is sent. name and where (the caller's source line
-        by default) are what the audit shows.
+        by default) are what the audit shows. low, high: all values are in [low, high]. From this range follow warnings where a
+        result may overflow (RangeWarning, before the run), and cheaper comparisons. Everybody learns the declared range; it is
+        checked here, where the data is. An owner who lies can make results wrong, and learns nothing by it.
         """
         self._check_open()
         party = self.party(owner)
         part, dtype = encode_input(x, dtype, self.settings.dtype)
-        array = self.placeholder(tuple(part.shape), party, dtype, name, where)
+        array = self.placeholder(tuple(part.shape), party, dtype, name, where, low, high)
+        if low is not None and high is not None:
+            _check_range(np.asarray(x), low, high, name)
         self._inputs[self._slots] = (party, part)
         return array
 
@@ -127,11 +161,15 @@ class Session:
         dtype: DType | None = None,
         name: str = "",
         where: Where | None = None,
+        low: float | None = None,
+        high: float | None = None,
     ) -> Array:
         """An input of which only the shape is known: enough for `cost` and `audit`."""
         dtype = dtype or self.settings.dtype
         params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": [dtype.kind, dtype.fraction],
                   "name": name}  # fmt: skip
+        if low is not None or high is not None:
+            params["range"] = _declared(low, high, dtype)
         return Array(self._scope.graph.bind("input", [], params, where=where)[0], self._scope)
 
     def _slot(self) -> int:
@@ -148,7 +186,8 @@ class Session:
     ) -> Program:
         """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each."""
         nodes = self._reveal_nodes(arrays, receivers, lines)
-        return assemble(needed(nodes).leaves, nodes, names)
+        leaves = needed(nodes).leaves
+        return annotate(assemble(leaves, nodes, names), [self._ranges.get(n) for n in leaves])[0]
 
     def rehearse(self, program: Program) -> Report:
         """The cost of a program of this session."""
@@ -230,7 +269,7 @@ class Session:
         leaves = found.leaves
         if any(n not in self._stored for n in leaves):
             raise SessionError("a value was not kept: the program that computed it has run. Plan it again.")
-        program = assemble(leaves, [*outs, *keep])
+        program, ranges = annotate(assemble(leaves, [*outs, *keep]), [self._ranges.get(n) for n in leaves])
         slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
         if any(slot not in self._inputs for slot in slots):
             raise InputError("a placeholder has a shape and no data: it can be costed and audited, not revealed. Use `input`.")
@@ -249,8 +288,8 @@ class Session:
         for slot in slots:
             del self._inputs[slot]
         sources = [self._supplies([node]) for node in keep]
-        for node, number, behind in zip(keep, numbers, sources, strict=True):
-            self._stored[node], self._sources[node] = number, behind
+        for node, number, behind, reach in zip(keep, numbers, sources, ranges[len(outs) :], strict=True):
+            self._stored[node], self._sources[node], self._ranges[node] = number, behind, reach
         for eqn in found.eqns:
             for node in eqn.outs:
                 node.eqn = None  # its value is stored, or nobody can ask for it again
@@ -283,7 +322,7 @@ class Session:
                 stack.extend(node.eqn.ins if node.eqn is not None else ())
         for node in [n for n in self._stored if n not in alive]:
             self._garbage.append(self._stored.pop(node))
-            del self._sources[node]
+            del self._sources[node], self._ranges[node]
 
     def remember(self, array: Array) -> None:
         """Keeps track of living arrays (weakly): their values outlive the run that computes them."""

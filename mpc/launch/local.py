@@ -29,6 +29,7 @@ from ..lang.session import Backend, Session
 from ..net import shared
 from ..protocols.base import Part, Protocol, available
 from ..run.execute import Measured
+from ..run.shadow import Shadow
 from . import control
 
 Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
@@ -69,6 +70,7 @@ def local(
     prepared: str | Path | None = None,
     deadline: float = 300.0,
     progress: Progress | None = None,
+    check: str | None = None,
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
@@ -77,14 +79,18 @@ def local(
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. transport: "shared" moves data between the
     processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
     second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs. deadline: seconds a
-    party may take in a round. Raises UsageError for a combination that does not exist, StoreError for preprocessing that
-    does not fit or was used.
+    party may take in a round. check: "shadow" computes every run in the clear as well, in this process, and stops with
+    ShadowError at the first operation that is farther from float64 than it promises. Raises UsageError for a combination
+    that does not exist, StoreError for preprocessing that does not fit or was used.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
     if transport not in TRANSPORTS:
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
-    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress)
+    if check not in (None, "shadow"):
+        raise UsageError(f'check={check!r}: choose "shadow" or None')
+    shadow = Shadow() if check else None
+    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress, shadow)
     return Session(chosen, protocol, parties, cluster, settings, names)
 
 
@@ -116,9 +122,10 @@ class LocalCluster(Backend):
         prepared: str | Path | None,
         deadline: float,
         progress: Progress | None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.parties, self.processes = parties, parties + (protocol.has_dealer and prepared is None)
-        self._progress = progress
+        self._progress, self._shadow = progress, shadow
         self._epoch, self._running = 0, False
         self._folder = tempfile.mkdtemp(prefix="mpc-")
         self._context: zmq.Context[Any] = zmq.Context()
@@ -177,6 +184,8 @@ class LocalCluster(Backend):
     ) -> tuple[list[dict[int, Part]], list[Measured]]:
         if not self._children:
             raise SessionError("the session is closed")
+        if self._shadow is not None:
+            self._shadow.run(program, stored, inputs, keep, drop)
         packed = np.frombuffer(program.pack(), np.uint8)
         self._epoch += 1
         self._running = True

@@ -1,9 +1,12 @@
 """Layers and activations, written in the language."""
 
-from ..lang.elementwise import gelu, log_softmax, relu, sigmoid, silu, softmax, softplus, tanh
+from ..lang.elementwise import gelu, relu, sigmoid, silu, softplus, tanh
+from ..lang.wide import log_softmax, softmax
 from .layers import (
     avg_pool2d,
+    batch_norm,
     conv2d,
+    cosine_similarity,
     global_avg_pool2d,
     layer_norm,
     leaky_relu,

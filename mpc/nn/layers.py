@@ -10,7 +10,8 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..lang import core
 from ..lang.array import Array
-from ..lang.elementwise import maximum, relu, rsqrt
+from ..lang.elementwise import maximum, relu
+from ..lang.wide import rsqrt
 
 Pair = int | tuple[int, int]
 
@@ -35,7 +36,7 @@ def conv2d(
     if bias is None:
         return y
     row = (1, -1, 1, 1)
-    return core.add(y, core.reshape(bias, row) if isinstance(bias, Array) else np.reshape(bias, row))
+    return core.add(y, _shaped(bias, row))
 
 
 def _windows(x: Array, size: Pair, stride: Pair | None) -> list[Array]:
@@ -80,6 +81,32 @@ def layer_norm(x: Array, weight: Any = None, bias: Any = None, eps: float = 1e-3
     y = core.multiply(centred, rsqrt(core.add(variance, eps)))
     y = y if weight is None else core.multiply(y, weight)
     return y if bias is None else core.add(y, bias)
+
+
+def batch_norm(x: Array, mean: Any, var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Array:
+    """(x - mean) / sqrt(var + eps) * weight + bias with known statistics of each channel (c,); x is (n, c, ...).
+
+    Public statistics and weights become one factor and one summand per channel: local but for a truncation.
+    """
+    row = (1, -1, *(1,) * (x.ndim - 2))
+    gain = rsqrt(core.add(var, eps)) if isinstance(var, Array) else 1 / np.sqrt(np.asarray(var) + eps)
+    if weight is not None:
+        gain = weight * gain
+    shift = -(mean * gain) if bias is None else bias - mean * gain
+    return core.add(core.multiply(x, _shaped(gain, row)), _shaped(shift, row))
+
+
+def _shaped(value: Any, shape: tuple[int, ...]) -> Any:
+    return core.reshape(value, shape) if isinstance(value, Array) else np.reshape(value, shape)
+
+
+def cosine_similarity(x: Array, y: Any, axis: int = -1, eps: float = 1e-4) -> Array:
+    """x . y / (|x| |y|) along an axis; 0 for a vector of zeros. Every |x|^2 must be below 2^15 and, for a relative error of
+    2^-10, above 2^-6."""
+    dot = core.sum(core.multiply(x, y), axis)
+    lengths = [rsqrt(core.add(core.sum(core.square(v), axis), eps)) if isinstance(v, Array)
+               else 1 / np.sqrt(np.sum(np.square(v), axis) + eps) for v in (x, y)]  # fmt: skip
+    return core.multiply(core.multiply(dot, lengths[0]), lengths[1])
 
 
 def leaky_relu(x: Array, slope: float = 0.01) -> Array:

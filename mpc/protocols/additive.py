@@ -23,6 +23,7 @@ from .exponential import exponential_gate
 from .fields import Field
 from .radix import digit_ranks_gate, key_bits_gate
 from .shuffle import common_order, passes
+from .sine import sine_gate
 from .spline import spline_gate
 
 Deal = Callable[[], list[Array]]
@@ -450,13 +451,14 @@ class Additive(Protocol):
         below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]
         return (yield from self._less(tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
 
-    def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
-        (b,) = yield from self.signs(tape, x, [0])
+    def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
+        (b,) = yield from self.signs(tape, x, [0], bits)
         return Share((Packed(b, x.shape),))
 
-    def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
+    def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (opened,) = yield from self.masked(x)
-        (b,) = yield from self._less(tape, [opened.value], lambda: self.mask_total(x), self.bits, equal=True)
+        window = self.bits if bits is None else bits + 1
+        (b,) = yield from self._less(tape, [opened.value], lambda: self.mask_total(x), window, equal=True)
         return Share((Packed(b, x.shape),))
 
     # ---- bits ----
@@ -514,14 +516,14 @@ class Additive(Protocol):
         difference.origin = Origin(tape.name, Field.DELTA, tape.at)
         return self.add(x, (yield from self.unless(tape, b.parts[0].words, difference)))
 
-    def relu(self, tape: Tape, x: Share) -> Steps[Share]:
+    def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 4 rounds, 12.2 bytes online an element. For an x that was just truncated 3 rounds and 4.2 bytes:
         the word c opened then shows the sign (which can differ from x's only where x = 0) and serves the product."""
         settled = x.settled
         if settled is None or x.opening is not None:
-            (b,) = yield from self.signs(tape, x, [0])
+            (b,) = yield from self.signs(tape, x, [0], bits)
             return (yield from self.unless(tape, b, x))
-        mask, bits = settled.mask, settled.bits
+        mask, shift = settled.mask, settled.bits
 
         def known() -> Array:
             assert mask is not None
@@ -530,8 +532,8 @@ class Additive(Protocol):
         product = self.ring.sub(settled.c, self.ring.filled((), 1 << self.bits - 2))
         (b,) = yield from self._less(tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
         specs = [(WORD.str, (3, *x.shape))]
-        bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), bits, beta)])
-        return self._unless_settled(tape, x.parts[0], settled.c, bits, bit, got.dealt[0] if got.dealt else None)
+        bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), shift, beta)])
+        return self._unless_settled(tape, x.parts[0], settled.c, shift, bit, got.dealt[0] if got.dealt else None)
 
     def thresholds(self, tape: Tape, x: Share, *, values: Sequence[int], bits: int) -> Steps[Share]:
         """Shares of [x >= v] for every v, along a new first axis: x is opened once, its one-hots are dealt once."""
@@ -563,6 +565,12 @@ class Additive(Protocol):
         """A round for every evaluator, and one in which they see `by` in the order that the dealer alone knows."""
         shuffled = yield from passes(self, tape, [by, *columns])
         return (yield from self.placed(tape, *shuffled, shift=shift))
+
+    def sin(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        """See `sine.py`; the phase makes it a cosine."""
+        return (yield from sine_gate(self, tape, x, **params))
+
+    cos = sin
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""

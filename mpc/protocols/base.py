@@ -251,12 +251,12 @@ class Protocol(ABC):
         """Shares of the AND of bits."""
 
     @abstractmethod
-    def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
-        """Shares of the bits [x < 0]."""
+    def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
+        """Shares of the bits [x < 0]; -2^bits <= x < 2^bits is known, if bits are given."""
 
     @abstractmethod
-    def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
-        """Shares of the bits [x == 0]."""
+    def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
+        """Shares of the bits [x == 0]; -2^bits <= x < 2^bits is known, if bits are given."""
 
     @abstractmethod
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:

@@ -61,11 +61,11 @@ class Plain(Protocol):
         yield from ()
         return self.each(lambda a, b: Packed(self.ring.local(np.bitwise_and, a.words, b.words), a.shape), x, y)
 
-    def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
+    def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         yield from ()
         return self.each(lambda a: Packed(self.ring.bit_plane(a, 63), a.shape), x)
 
-    def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
+    def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         yield from ()
         return self.each(lambda a: Packed.of(self.ring.local(lambda v: (v == 0).astype(np.uint8), a)), x)
 

@@ -296,12 +296,12 @@ class Replicated(Protocol):
         return Share((Packed(z, x.shape),))
 
     # ---- the helper's gates ----
-    def ltz(self, tape: Tape, x: Share) -> Steps[Share]:
+    def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """2 rounds, 33 bits opened and 329 dealt; the carry tree of parties without a dealer takes 8 rounds."""
-        return (yield from self.gate(Role.ltz, tape, x))
+        return (yield from self.gate(lambda role, tape, a: role.ltz(tape, a, bits), tape, x))
 
-    def eqz(self, tape: Tape, x: Share) -> Steps[Share]:
-        return (yield from self.gate(Role.eqz, tape, x))
+    def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
+        return (yield from self.gate(lambda role, tape, a: role.eqz(tape, a, bits), tape, x))
 
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
         return (yield from self.gate(lambda role, tape, a: role.bit_to_word(tape, a.parts[0], b.shape), tape, b))
@@ -316,17 +316,22 @@ class Replicated(Protocol):
 
         return self.add(x, (yield from self.gate(unless, tape, b, difference)))
 
-    def relu(self, tape: Tape, x: Share) -> Steps[Share]:
+    def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 3 rounds. Of what was just truncated, from the word opened there (see `additive`)."""
         if (settled := self._settled(x)) is not None:
             return self._summands(tape, (yield from self.roles[0].relu(tape, settled)))
-        return (yield from self.gate(Role.relu, tape, x))
+        return (yield from self.gate(lambda role, tape, a: role.relu(tape, a, bits), tape, x))
 
     def thresholds(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         return (yield from self.gate(lambda role, tape, a: role.thresholds(tape, a, **params), tape, x))
 
     def spline(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         return (yield from self.gate(lambda role, tape, a: role.spline(tape, a, **params), tape, x))
+
+    def sin(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
+        return (yield from self.gate(lambda role, tape, a: role.sin(tape, a, **params), tape, x))
+
+    cos = sin
 
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         return (yield from self.gate(lambda role, tape, a: role.exp(tape, a, **params), tape, x))

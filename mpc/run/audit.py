@@ -91,7 +91,9 @@ def audit(
 
     def supplied(s: Supply) -> Flow:
         label = s.params.get("name") or f"input {s.params['slot']}"
-        return Flow((parties[s.params["owner"]],), f"{label}: {_shape(s.type)}", str(s.where))
+        declared = s.params.get("range")  # everybody knows it: it is part of the program
+        within = f" in [{', '.join(f'{v * 2.0**-s.type.dtype.fraction:g}' for v in declared)}]" if declared else ""
+        return Flow((parties[s.params["owner"]],), f"{label}: {_shape(s.type)}{within}", str(s.where))
 
     inputs.extend(map(supplied, earlier))
     labels = iter(program.names)

@@ -135,3 +135,42 @@ def test_a_chain_is_as_good_as_its_steps_when_nothing_else_is_revealed(protocol:
         products = np.stack([low * Y, high * Y])
         low, high = products.min(0) >> 16, -(-products.max(0) >> 16)
     assert between(found, low, high)
+
+
+BATCH = 1 << 20
+# 10^6 in every run of the tests, 10^8 where time does not matter
+each_amount = pytest.mark.parametrize("batches", [1, pytest.param(96, marks=pytest.mark.slow)])
+
+
+def spread(size: int, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Integers of every length below 2^bits, both signs, and the powers of two with their neighbours."""
+    x = rng.integers(-(1 << bits), 1 << bits, size) >> rng.integers(0, bits, size)
+    powers = 1 << rng.integers(0, bits, size // 4)
+    x[: size // 4] = np.where(rng.random(size // 4) < 0.5, powers, -powers) + rng.integers(-1, 2, size // 4)
+    return np.clip(x, -(1 << bits), (1 << bits) - 1)
+
+
+@each_amount
+def test_comparisons_make_no_error(batches: int):
+    """On pairs that are equal, next to each other, or far apart."""
+    for batch in range(batches):
+        rng = np.random.default_rng(1000 + batch)
+        X = spread(BATCH, 61, rng)
+        Y = np.where(rng.random(BATCH) < 0.5, X + rng.integers(-1, 2, BATCH), spread(BATCH, 61, rng))
+        with open_session("helper", 3, seed=batch) as s:
+            x, y = s.input(X, owner=0), s.input(Y, owner=1)
+            less, equal, relu = s.reveal(x < y, x == y, mpc.nn.relu(x))
+        assert np.count_nonzero(less != (X < Y)) == 0
+        assert np.count_nonzero(equal != (X == Y)) == 0
+        assert np.count_nonzero(relu != np.maximum(X, 0)) == 0
+
+
+@each_amount
+@pytest.mark.parametrize("rounding", ["floor", "nearest"])
+def test_exact_truncations_make_no_error(batches: int, rounding: str):
+    for batch in range(batches):
+        rng = np.random.default_rng(2000 + batch)
+        X, Y = spread(BATCH, 30, rng), spread(BATCH, 30, rng)
+        with open_session("helper", 3, rounding, seed=batch) as s:
+            found = integers((s.input(X * ULP, owner=0) * s.input(Y * ULP, owner=1)).reveal())
+        assert np.count_nonzero(found != (X * Y + (1 << 15 if rounding == "nearest" else 0)) >> 16) == 0

@@ -1,0 +1,229 @@
+"""Functions of numbers of any size: reciprocal, roots, logarithms, powers, and what is made of them.
+
+All start alike. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 2^j] give a power of two n that moves X into
+[2^(J-1), 2^J), so that one curve on [1, 2) serves every size. Outside that domain the bits mean nothing; two comparisons on
+the whole ring replace the result by the value that the docstring states. They run beside the rest, so they cost bytes and
+(but for `log`) no round. Measured errors: docs/numerics.md.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeMismatch
+from ..ir.trace import user_line
+from ..ir.types import INT64, fixed64
+from . import core
+from .array import Array, implements
+from .core import add, astype, getitem, matmul, multiply, reshape, retype, shift_right, square, subtract
+from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
+from .function import gate
+from .piecewise import Curve
+
+WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
+TOP = 15  # the domain ends at 2^TOP
+RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-22)
+SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-22)
+RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-22)
+LOG = Curve(np.log, 1.0, 2.0, 2.0**-21)
+
+
+def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
+    """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^j] for j = first + 1 .. bits - 1, and n with X n in
+    [2^(bits-1), 2^bits)."""
+    t = thresholds(retype(x, INT64), 1 << np.arange(first + 1, bits), bits)
+    weights = (1 << np.arange(bits - first - 2, -1, -1)).reshape(1, -1)
+    return t, subtract(1 << (bits - first - 1), reshape(matmul(weights, reshape(t, (len(t), -1))), x.shape))
+
+
+def _unit(x: Array, scale: Array, bits: int) -> Array:
+    """X n / 2^(bits-1) in [1, 2) with WORK's fraction bits."""
+    product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
+    return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
+
+
+def _steps(x: Array, *values: int) -> list[Array]:
+    """[X >= v] as int64 for integers v, on the whole ring."""
+    t = astype(_thresholds(retype(x, INT64), values, 63), INT64)
+    return [getitem(t, i) for i in range(len(values))]
+
+
+def _level(x: Array, bit: Array, value: float) -> Array:
+    """value where the bit (as int64) is set, else 0, of x's dtype; local."""
+    return retype(multiply(bit, round(value * 2**x.dtype.fraction)), x.dtype)
+
+
+def _bits_of(x: Array) -> int:
+    return x.dtype.fraction + TOP
+
+
+def _inverse(x: Array, first: int, bits: int, sign: Array | None = None) -> Array:
+    """sign / x (sign: -1, 0 or 1 as int64) for 2^first <= X < 2^bits."""
+    _, scale = _normalise(x, first, bits)
+    inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
+    factor = scale if sign is None else multiply(scale, sign)
+    shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
+    return retype(shift_right(multiply(retype(inverse, INT64), factor), shift), x.dtype)
+
+
+@gate("reciprocal")
+def _reciprocal_gate(x: Array) -> Array:
+    bits = _bits_of(x)
+    first = builtins.max(0, WORK.fraction + bits - 1 - 61)  # of smaller X the last product would leave the word
+    t = _steps(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
+    magnitude = multiply(retype(x, INT64), subtract(multiply(t[1], 2), 1))
+    sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
+    y = _inverse(retype(magnitude, x.dtype), first, bits, sign)
+    return add(y, _level(x, subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first)))
+
+
+@implements("reciprocal")
+def reciprocal(x: Array) -> Array:
+    """1 / x: error below 2^-15 + 2^-16 / |x|. 1/0 is 2^f, the largest reciprocal; 0 for |x| >= 2^15.
+
+    With more than 23 fraction bits |x| < 2^-23 counts as 0, and 1/0 is 2^23.
+    """
+    return _reciprocal_gate(_real(x))
+
+
+@implements("divide", "true_divide")
+def divide(x: Any, y: Any) -> Array:
+    """x / y, with |x / y| < 2^(61 - 2f) as for any product. A public divisor is a multiplication by its inverse; a secret one
+    is a product with `reciprocal`: x / 0 is x 2^f (while |x| < 2^(61 - 3f)), and 0 for |y| >= 2^15."""
+    if not isinstance(y, Array):
+        divisor = np.asarray(y, float)
+        if (divisor == 0).any():
+            raise ZeroDivisionError(f"division by a public zero at {user_line()}")
+        return multiply(_real(x), 1 / divisor)
+    return multiply(x, reciprocal(y)) if isinstance(x, Array) or np.any(np.asarray(x) != 1) else reciprocal(y)
+
+
+def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: float, above: float) -> Array:
+    """curve(x 2^-e) powers[e + f] for 2^e <= x < 2^(e+1); `below` for x <= 0, `above` from 2^TOP on."""
+    bits = _bits_of(x)
+    positive, too_large = _steps(x, 1, 1 << bits)
+    t, scale = _normalise(x, 0, bits)
+    root = smooth(_unit(x, scale, bits), curve)
+    (factor,) = _rows(powers[:, None], t, fraction)
+    y = astype(multiply(root, multiply(factor, subtract(positive, too_large))), x.dtype)
+    y = add(y, _level(x, too_large, above))
+    return add(y, _level(x, subtract(1, positive), below)) if below else y
+
+
+@gate("rsqrt")
+def _rsqrt_gate(x: Array) -> Array:
+    f = x.dtype.fraction
+    powers = 2.0 ** ((f - np.arange(_bits_of(x))) / 2)
+    return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-TOP / 2))
+
+
+def rsqrt(x: Array) -> Array:
+    """1 / sqrt(x): relative error below 2^-13 (and 2^-15 absolute). 2^(f/2), the largest, for x <= 0; 2^-7.5 from 2^15 on."""
+    return _rsqrt_gate(_real(x))
+
+
+@gate("sqrt")
+def _sqrt_gate(x: Array) -> Array:
+    powers = 2.0 ** ((np.arange(_bits_of(x)) - x.dtype.fraction) / 2)
+    return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (TOP / 2))
+
+
+@implements("sqrt")
+def sqrt(x: Array) -> Array:
+    """Square root: error below 2^-15 + 2^-17 sqrt(x). 0 for x < 0; 2^7.5 from 2^15 on."""
+    return _sqrt_gate(_real(x))
+
+
+@implements("std")
+def std(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """Standard deviation over axes (divided by n, as NumPy's default)."""
+    return sqrt(core.var(x, axis, keepdims))
+
+
+@gate("log")
+def _log_gate(x: Array) -> Array:
+    f, bits = x.dtype.fraction, _bits_of(x)
+    positive, too_large = _steps(x, 1, 1 << bits)
+    t, scale = _normalise(x, 0, bits)
+    part = smooth(_unit(x, scale, bits), LOG)
+    (whole,) = _rows(((np.arange(bits) - f) * math.log(2))[:, None], t, WORK.fraction)
+    y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
+    return add(add(y, _level(x, too_large, TOP * math.log(2))), _level(x, subtract(1, positive), -f * math.log(2)))
+
+
+@implements("log")
+def log(x: Array) -> Array:
+    """Natural logarithm: error below 2^-14. log(2^-f), the lowest, for x <= 0; log(2^15) from 2^15 on."""
+    return _log_gate(_real(x))
+
+
+@implements("log2")
+def log2(x: Array) -> Array:
+    """Logarithm to base 2: domain of `log`, error below 2^-13."""
+    return multiply(log(x), 1 / math.log(2))
+
+
+@implements("log1p")
+def log1p(x: Array) -> Array:
+    """log(1 + x): domain and error of `log` at 1 + x."""
+    return log(add(_real(x), 1))
+
+
+@implements("expm1")
+def expm1(x: Array) -> Array:
+    """e^x - 1: domain and error of `exp`."""
+    return subtract(exp(x), 1)
+
+
+@implements("exp2")
+def exp2(x: Array) -> Array:
+    """2^x, as e^(x log 2): relative error 2^-13 + 2^-f, saturates where `exp` does."""
+    return exp(multiply(_real(x), math.log(2)))
+
+
+@implements("power")
+def power(x: Any, exponent: Any) -> Array:
+    """x to a public power. Integers by repeated squaring, negative ones through `reciprocal`; others as e^(exponent log x), for
+    x > 0, with relative error 2^-13 + |exponent| 2^-14."""
+    if isinstance(exponent, Array) or np.ndim(exponent):
+        raise ShapeMismatch(f"the exponent must be one public number (at {user_line()}); else write mpc.exp(y * mpc.log(x))")
+    if int(exponent) != exponent:
+        return exp(multiply(log(x), float(exponent)))
+    n = int(exponent)
+    if n < 0:
+        return reciprocal(power(x, -n))
+    result: Array | None = None
+    while n:
+        if n & 1:
+            result = x if result is None else multiply(result, x)
+        n >>= 1
+        x = square(x) if n else x
+    return result if result is not None else add(multiply(x, 0), 1)
+
+
+@gate("log_softmax", lambda x, axis: {"axis": axis})
+def _log_softmax(x: Array, axis: int) -> Array:
+    centred = subtract(x, max(x, axis, keepdims=True))
+    return subtract(centred, log(core.sum(exp(centred), axis, keepdims=True)))
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """log(softmax(x)) along an axis."""
+    return _log_softmax(_real(x), core.axes_of(x, axis)[0])
+
+
+@gate("softmax", lambda x, axis: {"axis": axis})
+def _softmax(x: Array, axis: int) -> Array:
+    e = exp(subtract(x, max(x, axis, keepdims=True)))
+    # the largest e is 1: the sum needs no check, and only as many thresholds as its terms give bits
+    f = x.dtype.fraction
+    return multiply(e, _inverse(core.sum(e, axis, keepdims=True), f - 1, f + x.shape[axis].bit_length() + 1))
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """e^x / sum(e^x) along an axis, after subtracting the maximum."""
+    return _softmax(_real(x), core.axes_of(x, axis)[0])
