@@ -107,7 +107,11 @@ class MemoryBackend(Backend):
             for number in drop:
                 store.pop(number, None)
         steps = [
-            interpret(program, [self.stores[me][k] for k in stored], Context(party, self.epoch, dict(inputs.get(me, {}))))
+            interpret(
+                program,
+                [self.stores[me][k] for k in stored],
+                Context(party, self.epoch, dict(inputs.get(me, {})), private=expand_key(bytes([me] * 32), "private")),
+            )
             for me, party in enumerate(self.parties)
         ]
         results = lockstep(steps, self._see)

@@ -178,6 +178,10 @@ def _input(types: Sequence[Type], params: Params) -> Type:
     return Type(tuple(params["shape"]), DType(*params["dtype"]), True)
 
 
+def _random(types: Sequence[Type], params: Params) -> Type:
+    return Type(tuple(params["shape"]), BOOL, True)
+
+
 def _reveal(types: Sequence[Type], params: Params) -> Type:
     return Type(types[0].shape, types[0].dtype, False)
 
@@ -185,6 +189,7 @@ def _reveal(types: Sequence[Type], params: Params) -> Type:
 OPS: dict[str, Op] = {
     "input": Op(_input),
     "reveal": Op(_reveal),
+    "random": Op(_random),
     # linear, local
     "add": Op(_linear, local=True),
     "sub": Op(_linear, local=True),
