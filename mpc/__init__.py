@@ -150,6 +150,7 @@ from .lang.reductions import (
 )
 from .lang.refusals import absent as __getattr__
 from .lang.session import Session, reveal
+from .lang.update import At
 from .launch.local import local
 from .launch.study import Outcome, Study
 from .linalg.products import cross, dot, einsum, inner, kron, outer, tensordot, trace, vecdot

@@ -88,6 +88,7 @@ class MemoryBackend(Backend):
         self.stores: list[dict[int, Value]] = [{} for _ in self.parties]
         self.views = [View() for _ in self.parties]
         self.programs: list[Program] = []
+        self.private = [bytes([seed % 256, me] * 16) for me in range(len(self.parties))]  # seeds of their own random words
         self.links: dict[tuple[int, int], int] = {}
         self.rounds = self.messages = 0
 
@@ -110,7 +111,7 @@ class MemoryBackend(Backend):
             interpret(
                 program,
                 [self.stores[me][k] for k in stored],
-                Context(party, self.epoch, dict(inputs.get(me, {})), private=expand_key(bytes([me] * 32), "private")),
+                Context(party, self.epoch, dict(inputs.get(me, {})), private=expand_key(self.private[me], "private")),
             )
             for me, party in enumerate(self.parties)
         ]

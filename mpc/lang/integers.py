@@ -131,7 +131,9 @@ def bitwise_right_shift(x: Any, shift: Any) -> Array:
     """floor(x / 2^shift) for |x| < 2^62 and 0 <= shift < 64; a secret shift goes through its six bits."""
     x, shift = _whole(x, shift)
     if not isinstance(shift, Array) and (shift == shift.reshape(-1)[:1]).all():
-        return shift_right(x, int(shift.reshape(-1)[0]), "floor") if shift.size else x
+        by = int(shift.reshape(-1)[0]) if shift.size else 0
+        x = core.broadcast_to(x, np.broadcast_shapes(x.shape, shift.shape))
+        return shift_right(x, by, "floor") if by < WORD_BITS - 2 else negative(astype(less(x, 0), INT64))
     x = x if isinstance(x, Array) else core.as_array(x, INT64, scope_of(shift))
     for k in range(6):
         stage = getitem(bits(shift, [k]), 0) if isinstance(shift, Array) else (shift >> k & 1).astype(bool)
@@ -172,10 +174,22 @@ def _divide(x: Any, y: Any) -> tuple[Array, tuple[Array, Array]]:
         words = y.node.value.view(np.int64)
         if not words.all():
             raise ZeroDivisionError(f"division by a public zero at {user_line()}")
-        whole = _by_public(retype(x, INT64), words)
+        whole = _by_each(retype(x, INT64), words)
     else:
         whole = _by_secret(*core._same_shape(x, y))
     return astype(whole, x.dtype), (x, y)
+
+
+def _by_each(x: Array, y: np.ndarray) -> Array:
+    """floor(x / y) for public y: those of one length in bits are worked on together."""
+    lengths = np.frexp(np.abs(y).astype(float))[1]
+    if (lengths == lengths.reshape(-1)[:1]).all():
+        return _by_public(x, y)
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    x, y, lengths = (reshape(core.broadcast_to(x, shape), -1), *(np.broadcast_to(v, shape).reshape(-1) for v in (y, lengths)))
+    places = [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
+    parts = core.concatenate([_by_public(getitem(x, p), y[p]) for p in places])
+    return reshape(getitem(parts, np.argsort(np.concatenate(places))), shape)
 
 
 def _by_public(x: Array, y: np.ndarray) -> Array:
@@ -189,7 +203,7 @@ def _by_public(x: Array, y: np.ndarray) -> Array:
     for _ in range(4):
         before = max(0, math.ceil(size) - 31)
         estimate = multiply(shift_right(rest, before, "floor"), inverse)
-        after = scale - before
+        after = scale - before  # below 62: a divisor of 32 bits or more is done in one step
         estimate = shift_right(estimate, after, "floor") if after >= 0 else multiply(estimate, 1 << -after)
         quotient, rest = (
             add(quotient, estimate) if isinstance(quotient, Array) else estimate,

@@ -34,6 +34,11 @@ def real(x: Any) -> Array:
     return elementwise._real(x)
 
 
+def fine(x: Array) -> Array:
+    """x with at least 24 fraction bits."""
+    return x if x.dtype.fraction >= WORK.fraction else astype(x, WORK)
+
+
 def matrix(x: Array, square: bool = False) -> Array:
     """x, a matrix or a stack of them, as fixed point."""
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
@@ -106,6 +111,12 @@ def inverse_near_one(x: Array) -> Array:
     """1 / x for 1 <= x <= 2 with 24 fraction bits."""
     y = smooth(x, NEAR_ONE)
     return multiply(y, subtract(2, multiply(x, y)))
+
+
+def quotient(x: Array, y: Array) -> Array:
+    """x / y for y > 0 of any size, with 24 fraction bits."""
+    down, _ = power_scale(y, extra=-1)  # y 2^-k in [1, 2)
+    return multiply(multiply(x, down), inverse_near_one(astype(multiply(fine(y), down), WORK)))
 
 
 def wide_sqrt(x: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import fixed64
+from ..ir.types import DType, fixed64
 from ..lang import core
 from ..lang.array import Array, implements, scope_of
 from ..lang.core import add, astype, expand_dims, getitem, less, matmul, multiply, subtract
@@ -24,6 +24,7 @@ from .scaling import (
     WORK,
     at_bits,
     column,
+    fine,
     gram,
     here,
     inverse_near_one,
@@ -33,6 +34,7 @@ from .scaling import (
     matrix,
     onward,
     power_scale,
+    quotient,
     real,
     row,
     secret,
@@ -54,7 +56,7 @@ def _factor(a: Array) -> _Factor:
     """Column by column on the matrix scaled to a diagonal in [1/4, 1)."""
     n = a.shape[-1]
     down, up = power_scale(diagonal(a, 0, -2, -1), root=2)
-    a = astype(multiply(multiply(_fine(a), column(down)), row(down)), WORK)
+    a = astype(multiply(multiply(fine(a), column(down)), row(down)), WORK)
 
     def step(j: Any, carry: Any) -> Any:
         a, lower, inverse = carry
@@ -70,10 +72,6 @@ def _factor(a: Array) -> _Factor:
     zero = zeros_like(a)
     _, lower, inverse = loop(n, step, (a, zero, getitem(zero, (..., 0, slice(None)))))
     return _Factor(lower, inverse, down, up)
-
-
-def _fine(a: Array) -> Array:
-    return a if a.dtype.fraction >= WORK.fraction else astype(a, WORK)
 
 
 def _public_row(place: Any) -> Any:
@@ -132,7 +130,7 @@ def _triangle(a: Array, b: Array | None, steps: int) -> _Triangle:
     """Reflects column after column to a multiple of a unit vector. Columns are scaled to norms below 1."""
     m, n = a.shape[-2:]
     down, up = power_scale(largest(a, -2), extra=int(np.ceil(np.log2(m) / 2)))
-    a = astype(multiply(_fine(a), row(down)), WORK)
+    a = astype(multiply(fine(a), row(down)), WORK)
     whole = a if b is None else core.concatenate([a, b], -1)
 
     def step(j: Any, carry: Any) -> Any:
@@ -197,7 +195,7 @@ def qr(a: Array, mode: str = "reduced") -> tuple[Array, Array]:
 def solve(a: Array, b: Any, assume_a: str = "gen") -> Array:
     """x with a x = b; b is a vector or a matrix of columns. assume_a="pos": a is symmetric positive definite, which is cheaper.
 
-    Entries of a below 2^13 ("pos": below 2^34 on the diagonal); b and x of any size that fits. About 34 n rounds (22 n).
+    Entries of a below 2^13 ("pos": below 2^34 on the diagonal), of x below 2^(37 - f). About 42 n rounds (31 n).
     """
     if assume_a not in ("gen", "pos"):
         raise UsageError(f"solve assume_a={assume_a!r}: choose gen or pos (at {user_line()})")
@@ -211,20 +209,20 @@ def solve(a: Array, b: Any, assume_a: str = "gen") -> Array:
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (core.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (a, b))
     down, up = power_scale(largest(b, -2))
-    b = astype(multiply(_fine(b), row(down)), WORK)
-    x = _solve_positive(_factor(a), b) if assume_a == "pos" else _solve_any(a, b)
-    x = astype(multiply(x, row(up)), a.dtype)
+    b = astype(multiply(fine(b), row(down)), WORK)
+    if assume_a == "pos":
+        f = _factor(a)
+        x = _unscaled(_solve_factored(f, multiply(b, column(f.down))), f.down, up, a.dtype)
+    else:
+        t = _triangle(a, b, a.shape[-1])
+        assert t.b is not None
+        x = _unscaled(_backward(t.r, t.inverse, t.b), t.down, up, a.dtype)
     return getitem(x, (..., 0)) if vector else x
 
 
-def _solve_positive(f: _Factor, b: Array) -> Array:
-    return multiply(_solve_factored(f, multiply(b, column(f.down))), column(f.down))
-
-
-def _solve_any(a: Array, b: Array) -> Array:
-    t = _triangle(a, b, a.shape[-1])
-    assert t.b is not None
-    return multiply(_backward(t.r, t.inverse, t.b), column(t.down))
+def _unscaled(x: Array, down: Array, up: Array, dtype: DType) -> Array:
+    """x in the units of the problem: one factor for both scales, since a small one by itself would cost bits of x."""
+    return astype(multiply(x, astype(multiply(column(down), row(up)), dtype)), dtype)
 
 
 @implements("linalg.inv")
@@ -264,13 +262,7 @@ def lstsq(a: Array, b: Any, rcond: Any = None) -> Array:
     of a and b below 2^(61 - 2f), relative error about 2^-22 cond(a)^2. Returns x alone.
     """
     a = matrix(a)
-    b = (
-        real(b)
-        if isinstance(b, Array)
-        else secret(np.asarray(b, float), a)
-        if np.ndim(b) > 1
-        else core.as_array(b, a.dtype, scope_of(a))
-    )
+    b = real(b) if isinstance(b, Array) else core.as_array(np.asarray(b, float), a.dtype, scope_of(a))
     right = column(b) if b.ndim == 1 else b
     x = astype(solve(gram(a, a), gram(a, right), assume_a="pos"), a.dtype)
     return getitem(x, (..., 0)) if b.ndim == 1 else x
@@ -301,13 +293,13 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
     scaled = multiply(astype(multiply(target, row(down)), WORK), column(f.down))
     inverse = _solve_factored(f, secret(np.eye(n), f.lower))
     solution = matmul(inverse, scaled)  # in units of which the columns have norms from 1/2 to 1
-    beta = getitem(astype(multiply(multiply(solution, column(f.down)), row(up)), x.dtype), (..., 0))
+    beta = getitem(_unscaled(solution, f.down, up, x.dtype), (..., 0))
     residual = subtract(y, matmul(x, beta))
     variance = multiply(core.sum(core.square(residual)), 1 / (m - n - intercept))
-    unit = astype(multiply(getitem(solution, (..., 0)), up), x.dtype)
+    unit = multiply(getitem(solution, (..., 0)), up)
     root = wide_sqrt(astype(multiply(diagonal(inverse), variance), x.dtype))
     errors = astype(multiply(root, f.down), x.dtype)
-    t = multiply(unit, reciprocal(root))
+    t = astype(quotient(unit, root), x.dtype)
     if intercept:
         centre = multiply(means, f.down)
         spread = add(getitem(matmul(row(centre), matmul(inverse, column(centre))), (0, 0)), 1 / m)
@@ -315,37 +307,37 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
         error = wide_sqrt(astype(multiply(spread, variance), x.dtype))
         beta, errors, t = (
             core.concatenate([core.reshape(a, 1), b])
-            for a, b in ((first, beta), (error, errors), (multiply(first, reciprocal(error)), t))
+            for a, b in ((first, beta), (error, errors), (astype(quotient(first, error), x.dtype), t))
         )
     return Fit(beta, errors, t)
 
 
 def cg(a: Array, b: Array, iterations: int | None = None) -> Array:
-    """x with a x = b for a symmetric positive definite matrix, by conjugate gradients; 18 rounds an iteration (n by default).
+    """x with a x = b for a symmetric positive definite matrix, by conjugate gradients.
 
-    Cheaper than `solve` where a few iterations are enough: each is one product of the matrix with a vector.
+    About 40 rounds an iteration (2 n by default). Each multiplies the matrix with a vector: cheaper than `solve` where a few do.
     """
     a, b = matrix(a, square=True), real(b)
     scale, _ = power_scale(diagonal(a, 0, -2, -1), root=2)
-    down, up = power_scale(largest(multiply(_fine(b), scale), -1))
-    a_scaled = astype(multiply(multiply(_fine(a), column(scale)), row(scale)), WORK)
-    r = astype(multiply(multiply(_fine(b), scale), down), WORK)
+    down, up = power_scale(largest(multiply(fine(b), scale), -1))
+    a_scaled = astype(multiply(multiply(fine(a), column(scale)), row(scale)), WORK)
+    r = astype(multiply(multiply(multiply(fine(b), scale), down), 16), WORK)  # squares of small residuals need bits
 
     def square(u: Array, v: Array) -> Array:
         return getitem(at_bits("matmul", row(u), column(v), 32), (0, 0))
 
-    def quotient(u: Array, v: Array) -> Array:
+    def ratio(u: Array, v: Array) -> Array:
         # where nothing is left to divide, a step too short rather than one by chance
-        return astype(multiply(u, astype(reciprocal(add(v, 2.0**-26)), fixed64(18))), WORK)
+        return astype(multiply(u, astype(reciprocal(add(v, 2.0**-28)), fixed64(18))), WORK)
 
     def step(i: Any, carry: Any) -> Any:
         x, r, p, rr = carry
         ap = matmul(a_scaled, p)
-        alpha = quotient(rr, square(p, ap))
+        alpha = ratio(rr, square(p, ap))
         x, r = add(x, multiply(p, alpha)), subtract(r, multiply(ap, alpha))
         new = square(r, r)
-        ratio = quotient(new, rr)
-        return x, r, add(r, multiply(p, ratio)), new
+        beta = ratio(new, rr)
+        return x, r, add(r, multiply(p, beta)), new
 
-    x, *_ = loop(iterations or b.shape[0], step, (zeros_like(r), r, r, square(r, r)))
-    return astype(multiply(multiply(x, scale), up), b.dtype)
+    x, *_ = loop(iterations or 2 * b.shape[0], step, (zeros_like(r), r, r, square(r, r)))
+    return astype(multiply(multiply(multiply(x, 1 / 16), scale), up), b.dtype)

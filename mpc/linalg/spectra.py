@@ -26,6 +26,7 @@ from .scaling import (
     WORK,
     at_bits,
     column,
+    fine,
     inverse_root,
     largest,
     matrix,
@@ -118,7 +119,7 @@ def eigh(a: Array, sweeps: int = SWEEPS) -> Eigen:
         return Eigen(getitem(a, (..., 0)), add(zeros_like(a), 1))
     precise = fixed64((60 - math.ceil(math.log2(n))) // 2)  # products of numbers up to n fit
     down, up = power_scale(largest(a, (-2, -1)))
-    b = astype(multiply(astype(a, WORK) if a.dtype.fraction < WORK.fraction else a, _scalar(down)), precise)
+    b = astype(multiply(fine(a), _scalar(down)), precise)
     b = _even(b, (-1, -2))
     size = b.shape[-1]
     half, move = size // 2, _onward(size)
@@ -171,7 +172,7 @@ def svd(a: Array, full_matrices: bool = False, compute_uv: bool = True, sweeps: 
         return (matrix_transpose(vt), s, matrix_transpose(u)) if compute_uv else s
     _check(n)
     down, up = power_scale(largest(a, (-2, -1)), extra=math.ceil(math.log2(m) / 2))
-    b = multiply(astype(a, WORK) if a.dtype.fraction < WORK.fraction else a, _scalar(down))
+    b = multiply(fine(a), _scalar(down))
     b = _even(astype(b, WORK), (-1,))
     size = b.shape[-1]
     half, move = size // 2, _onward(size)
