@@ -112,13 +112,13 @@ def _expand(types: Sequence[Type], params: Params) -> Type:
 
 
 def index_key(key: Sequence[Any]) -> tuple[Any, ...]:
-    """A NumPy key from its stored form: int, None, "...", [start, stop, step] or {"array": nested list}."""
+    """A NumPy key from its stored form: int, None, "...", [start, stop, step] or {"array": int64 in bytes, "shape": list}."""
     forms: list[Any] = []
     for item in key:
         if isinstance(item, (list, tuple)):
             forms.append(slice(*item))
         elif isinstance(item, dict):
-            forms.append(np.asarray(item["array"], np.int64))
+            forms.append(np.frombuffer(item["array"], "<i8").reshape(item["shape"]))
         else:
             forms.append(Ellipsis if item == "..." else item)
     return tuple(forms)

@@ -483,17 +483,21 @@ def getitem(x: Array, key: Any) -> Array:
             if array.dtype == bool:
                 _check_mask(x, items)
                 if array.ndim == 1:
-                    stored.append({"array": np.flatnonzero(array).tolist()})
+                    stored.append(_positions(np.flatnonzero(array)))
                 else:
-                    stored.extend({"array": i.tolist()} for i in np.nonzero(array))
+                    stored.extend(map(_positions, np.nonzero(array)))
             elif array.dtype.kind in "iu":
-                stored.append({"array": array.tolist()})
+                stored.append(_positions(array))
             else:
                 raise TypeMismatch(f"an index must be integers, slices or bool, not {array.dtype} (at {user_line()})")
     try:
         return bind("index", x, key=stored)  # type: ignore[no-any-return]
     except IndexError as error:
         raise ShapeMismatch(f"{error} (shape {x.shape}, at {user_line()})") from None
+
+
+def _positions(array: np.ndarray) -> dict[str, Any]:
+    return {"array": np.asarray(array, "<i8").tobytes(), "shape": list(array.shape)}
 
 
 def axis_of_item(x: Array, items: tuple[Any, ...], k: int) -> int:

@@ -315,7 +315,7 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
 def cg(a: Array, b: Array, iterations: int | None = None) -> Array:
     """x with a x = b for a symmetric positive definite matrix, by conjugate gradients.
 
-    About 40 rounds an iteration (2 n by default). Each multiplies the matrix with a vector: cheaper than `solve` where a few do.
+    About 40 rounds an iteration (2 n by default), each one product of the matrix with a vector: cheaper than `solve` if few do.
     """
     a, b = matrix(a, square=True), real(b)
     scale, _ = power_scale(diagonal(a, 0, -2, -1), root=2)

@@ -109,6 +109,18 @@ def test_function(name: str, protocol: str, n: int):
         check(s, *CASES[name])
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_cost_is_what_a_run_measures(s: Session, name: str):
+    f, inputs, _ = CASES[name]
+    results = f(*map(s.input, inputs))
+    arrays = [r for r in (results if isinstance(results, (tuple, list)) else [results]) if isinstance(r, mpc.Array)]
+    if arrays:
+        report = s.cost(*arrays)
+        s.reveal(*arrays)
+        assert report.rounds == s._backend.rounds
+        assert {k: b for k, b in report.links.items() if b} == {k: b for k, b in s._backend.links.items() if b}
+
+
 # ---- any shape ----
 shapes = hnp.array_shapes(max_dims=3, max_side=4)
 few = settings(max_examples=25, deadline=None, derandomize=True)
