@@ -250,8 +250,8 @@ class Array(Dispatching):
     def dot(self, other: Any) -> Array:
         return self._call("dot", other)
 
-    def clip(self, low: Any = None, high: Any = None) -> Array:
-        return self._call("clip", low, high)
+    def clip(self, min: Any = None, max: Any = None) -> Array:
+        return self._call("clip", min, max)
 
     # ---- operators ----
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Array:

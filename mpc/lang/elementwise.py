@@ -69,11 +69,10 @@ def absolute(x: Array) -> Array:
 
 
 @implements("clip")
-def clip(x: Array, low: Any = None, high: Any = None) -> Array:
-    """x limited to [low, high]."""
-    if low is not None:
-        x = maximum(x, low)
-    return x if high is None else minimum(x, high)
+def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+    """x limited to [min, max]."""
+    x = x if min is None else maximum(x, min)
+    return x if max is None else minimum(x, max)
 
 
 @implements("sign")

@@ -68,7 +68,7 @@ def power_scale(size: Array, root: int = 1, extra: int = 0) -> tuple[Array, Arra
 
 
 def largest(x: Array, axis: Any) -> Array:
-    """Maximum of |x| over axes, at least the smallest number there is."""
+    """Maximum of |x| over axes."""
     return elementwise.max(elementwise.absolute(x), axis)
 
 

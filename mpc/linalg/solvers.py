@@ -195,7 +195,7 @@ def qr(a: Array, mode: str = "reduced") -> tuple[Array, Array]:
 def solve(a: Array, b: Any, assume_a: str = "gen") -> Array:
     """x with a x = b; b is a vector or a matrix of columns. assume_a="pos": a is symmetric positive definite, which is cheaper.
 
-    Entries of a below 2^13 ("pos": below 2^34 on the diagonal), of x below 2^(37 - f). About 42 n rounds (31 n).
+    Entries of a below 2^13 ("pos": below 2^34 on the diagonal), of x below 2^(37 - f). About 40 n rounds ("pos": 29 n).
     """
     if assume_a not in ("gen", "pos"):
         raise UsageError(f"solve assume_a={assume_a!r}: choose gen or pos (at {user_line()})")
@@ -315,7 +315,7 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
 def cg(a: Array, b: Array, iterations: int | None = None) -> Array:
     """x with a x = b for a symmetric positive definite matrix, by conjugate gradients.
 
-    About 40 rounds an iteration (2 n by default), each one product of the matrix with a vector: cheaper than `solve` if few do.
+    About 37 rounds an iteration (2 n by default), each one product of the matrix with a vector: cheaper than `solve` if few do.
     """
     a, b = matrix(a, square=True), real(b)
     scale, _ = power_scale(diagonal(a, 0, -2, -1), root=2)

@@ -81,6 +81,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], float]] = {
         (I @ I.T,),
         0,
     ),
+    "clip by name": (lambda x: (np.clip(x, min=-1, max=2.5), x.clip(max=0), x.clip(min=M)), (M,), 0),
     "empty keys": (lambda x: (x[[]], x[:, []], x[np.zeros(2, bool)]), (X,), 0),
 }
 
