@@ -27,7 +27,7 @@ STACK = rng.normal(size=(2, 3, 3)) + 2 * np.eye(3)
 SPD = STACK @ STACK.transpose(0, 2, 1)
 TALL = load_iris().data[::10]  # 15 x 4
 few = settings(max_examples=25, deadline=None, derandomize=True)
-fewer = settings(few, max_examples=8)
+fewer = settings(few, max_examples=4)
 T = rng.normal(size=(2, 3, 4))
 U = rng.normal(size=(4, 3, 2))
 W = U.transpose(1, 0, 2)
@@ -165,7 +165,7 @@ def test_units_do_not_matter(seed: int, size: int, unit: float):
         assert np.abs(got - x).max() < 4 * room + np.linalg.cond(a) * 2.0**-19 + 2.0**-15
 
 
-@each_protocol
+@pytest.mark.parametrize(("protocol", "n"), [pytest.param("additive", 2, marks=pytest.mark.slow), ("helper", 3)])
 def test_jacobi_rotations(protocol: str, n: int):
     with open_session(protocol, n) as s:
         a = A + A.T
@@ -180,6 +180,7 @@ def test_jacobi_rotations(protocol: str, n: int):
         close(u.T @ u, np.eye(3), 1e-3)
 
 
+@pytest.mark.slow
 def test_what_follows_from_singular_values(s: Session):
     low = np.outer(B[:, 0], [1.0, 2.0])  # rank 1
     b = B[:, :2]
