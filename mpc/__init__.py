@@ -1,6 +1,6 @@
 """Secure multi-party computation in NumPy-like Python. See README.md, or `help(mpc.local)` to start."""
 
-from . import nn
+from . import fft, linalg, nn, random
 from .ir.types import BOOL as bool
 from .ir.types import INT64 as int64
 from .ir.types import DType, fixed64
@@ -8,9 +8,6 @@ from .lang.array import Array
 from .lang.core import (
     add,
     astype,
-    bitwise_and,
-    bitwise_or,
-    bitwise_xor,
     broadcast_to,
     concatenate,
     cumsum,
@@ -20,7 +17,6 @@ from .lang.core import (
     getitem,
     greater,
     greater_equal,
-    invert,
     less,
     less_equal,
     matmul,
@@ -28,6 +24,7 @@ from .lang.core import (
     multiply,
     negative,
     not_equal,
+    positive,
     ravel,
     reshape,
     square,
@@ -39,6 +36,30 @@ from .lang.core import (
     var,
     where,
 )  # fmt: skip
+from .lang.core import bitwise_and as logical_and
+from .lang.core import bitwise_or as logical_or
+from .lang.core import bitwise_xor as logical_xor
+from .lang.core import concatenate as concat
+from .lang.core import invert as logical_not
+from .lang.core import transpose as permute_dims
+from .lang.creation import (
+    arange,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    meshgrid,
+    ones,
+    ones_like,
+    tril,
+    triu,
+    zeros,
+    zeros_like,
+)
+from .lang.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .lang.elementwise import (
     absolute,
     approximate,
@@ -57,7 +78,71 @@ from .lang.elementwise import (
 )  # fmt: skip
 from .lang.elementwise import absolute as abs
 from .lang.function import fori, function
+from .lang.integers import (
+    bits,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    ceil,
+    copysign,
+    divmod,
+    floor,
+    floor_divide,
+    from_bits,
+    isfinite,
+    isinf,
+    isnan,
+    remainder,
+    round,
+    signbit,
+    trunc,
+)
+from .lang.integers import bitwise_invert as invert
+from .lang.manipulation import (
+    array_split,
+    atleast_1d,
+    atleast_2d,
+    broadcast_arrays,
+    column_stack,
+    diag,
+    flip,
+    hstack,
+    matrix_transpose,
+    moveaxis,
+    pad,
+    repeat,
+    roll,
+    split,
+    swapaxes,
+    take,
+    take_along_axis,
+    tile,
+    unstack,
+    vstack,
+)
 from .lang.program import Input, Output, Program, program
+from .lang.reductions import (
+    all,
+    any,
+    argmin,
+    array_equal,
+    average,
+    count_nonzero,
+    cumprod,
+    cumulative_prod,
+    cumulative_sum,
+    diff,
+    hypot,
+    isin,
+    logaddexp,
+    prod,
+    ptp,
+    searchsorted,
+)
+from .lang.refusals import absent as __getattr__
 from .lang.session import Session, reveal
 from .lang.sorting import (
     argsort,
@@ -75,8 +160,13 @@ from .lang.sorting import (
     topk,
     unique,
 )  # fmt: skip
+from .lang.update import At
 from .lang.wide import divide, exp2, expm1, log, log1p, log2, power, reciprocal, rsqrt, sqrt, std
+from .lang.wide import power as pow
 from .launch.local import local
 from .launch.study import Outcome, Study
+from .linalg.products import cross, dot, einsum, inner, kron, outer, tensordot, trace, vecdot
 
+e, inf, nan, newaxis, pi = 2.718281828459045, float("inf"), float("nan"), None, 3.141592653589793
+__array_api_version__ = "2024.12"
 __version__ = "0.1.0"

@@ -88,6 +88,7 @@ class MemoryBackend(Backend):
         self.stores: list[dict[int, Value]] = [{} for _ in self.parties]
         self.views = [View() for _ in self.parties]
         self.programs: list[Program] = []
+        self.private = [bytes([seed % 256, me] * 16) for me in range(len(self.parties))]  # seeds of their own random words
         self.links: dict[tuple[int, int], int] = {}
         self.rounds = self.messages = 0
 
@@ -107,7 +108,11 @@ class MemoryBackend(Backend):
             for number in drop:
                 store.pop(number, None)
         steps = [
-            interpret(program, [self.stores[me][k] for k in stored], Context(party, self.epoch, dict(inputs.get(me, {}))))
+            interpret(
+                program,
+                [self.stores[me][k] for k in stored],
+                Context(party, self.epoch, dict(inputs.get(me, {})), private=expand_key(self.private[me], "private")),
+            )
             for me, party in enumerate(self.parties)
         ]
         results = lockstep(steps, self._see)

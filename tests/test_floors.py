@@ -16,6 +16,9 @@ FLOORS = {
     "run": 3,
     "lang": 4,
     "nn": 5,
+    "linalg": 5,
+    "fft": 5,
+    "random": 5,
     "launch": 6,
     "cli": 7,
 }

@@ -120,13 +120,13 @@ def _expand(types: Sequence[Type], params: Params) -> Type:
 
 
 def index_key(key: Sequence[Any]) -> tuple[Any, ...]:
-    """A NumPy key from its stored form: int, None, "...", [start, stop, step] or {"array": nested list}."""
+    """A NumPy key from its stored form: int, None, "...", [start, stop, step] or {"array": int64 in bytes, "shape": list}."""
     forms: list[Any] = []
     for item in key:
         if isinstance(item, (list, tuple)):
             forms.append(slice(*item))
         elif isinstance(item, dict):
-            forms.append(np.asarray(item["array"], np.int64))
+            forms.append(np.frombuffer(item["array"], "<i8").reshape(item["shape"]))
         else:
             forms.append(Ellipsis if item == "..." else item)
     return tuple(forms)
@@ -201,6 +201,10 @@ def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
     return _shuffle(types, params)[1:]
 
 
+def _random(types: Sequence[Type], params: Params) -> Type:
+    return Type(tuple(params["shape"]), BOOL, True)
+
+
 def _reveal(types: Sequence[Type], params: Params) -> Type:
     return Type(types[0].shape, types[0].dtype, False)
 
@@ -208,6 +212,7 @@ def _reveal(types: Sequence[Type], params: Params) -> Type:
 OPS: dict[str, Op] = {
     "input": Op(_input),
     "reveal": Op(_reveal),
+    "random": Op(_random),
     # linear, local
     "add": Op(_linear, local=True),
     "sub": Op(_linear, local=True),

@@ -1,16 +1,15 @@
 """`Array`: a value of a program under construction. It has a type; who may know its value is decided by `reveal` alone.
 
-Operators and NumPy functions find their meaning in `FUNCTIONS`, by NumPy's name; modules register theirs with
+Operators and NumPy functions find their meaning in `dispatch.FUNCTIONS`, by NumPy's name; modules register theirs with
 `@implements`. So `x + y`, `np.add(x, y)` and `mpc.add(x, y)` are one function.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -18,24 +17,14 @@ from ..errors import MPCError, SecretBranchError, SecretValueError, SessionError
 from ..ir.program import Program
 from ..ir.trace import Graph, Node, user_line
 from ..ir.types import DType, Type, fixed64
+from .dispatch import FUNCTIONS, Dispatching
+from .dispatch import implements as implements
 
 if TYPE_CHECKING:
     from .session import Session
+    from .update import At
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
 Axis = int | tuple[int, ...] | None
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def implements(*names: str) -> Callable[[F], F]:
-    """Registers a function under NumPy's names for it."""
-
-    def register(function: F) -> F:
-        for name in names:
-            FUNCTIONS[name] = function
-        return function
-
-    return register
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class Scope:
 tracing: ContextVar[Scope | None] = ContextVar("tracing", default=None)
 
 
-class Array:
+class Array(Dispatching):
     """A secret (or, inside a loop, a public index) of known shape and dtype. Nothing is computed before `reveal`."""
 
     __slots__ = ("__weakref__", "node", "scope")
@@ -131,6 +120,12 @@ class Array:
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._refuse("pickle (and copy.copy)")
 
+    def item(self, *args: Any) -> NoReturn:
+        self._refuse("x.item()")
+
+    def tolist(self) -> NoReturn:
+        self._refuse("x.tolist()")
+
     def __format__(self, spec: str) -> str:
         if spec:
             self._refuse(f"format with {spec!r}")
@@ -142,33 +137,13 @@ class Array:
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise MPCError(
             f"arrays are immutable: `x[i] = y` at {user_line()}.\n"
-            "    Write x = mpc.where(mask, y, x) with a public mask, or build the array with mpc.concatenate or mpc.stack."
+            "    Write x = x.at[i].set(y), x = mpc.where(mask, y, x), or build the array with mpc.concatenate or mpc.stack."
         )
 
     def __iter__(self) -> Iterator[Array]:
         if not self.shape:
             self._refuse("iteration over a scalar")
         return (self[i] for i in range(self.shape[0]))
-
-    # ---- NumPy's dispatch ----
-    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        function = FUNCTIONS.get(ufunc.__name__)
-        if method != "__call__" or function is None or kwargs:
-            extra = f" with {', '.join(kwargs)}" if kwargs else ""
-            raise SecretValueError(
-                f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}{extra} is not available on secrets "
-                f"(at {user_line()}).\n    {_available()}"
-            )
-        return function(*args)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        function = FUNCTIONS.get(func.__name__)
-        if function is None:
-            raise SecretValueError(f"np.{func.__name__} is not available on secrets (at {user_line()}).\n    {_available()}")
-        return function(*args, **kwargs)
-
-    def __array_namespace__(self, api_version: str | None = None) -> Any:
-        return sys.modules["mpc"]
 
     # ---- results ----
     def reveal(self, to: int | str | Sequence[int | str] | None = None) -> Any:
@@ -185,6 +160,16 @@ class Array:
     def T(self) -> Array:
         return self.transpose()
 
+    @property
+    def mT(self) -> Array:
+        """The last two axes exchanged."""
+        return self._call("matrix_transpose")
+
+    @property
+    def at(self) -> At:
+        """`x.at[key].set(y)` and `.add(y)`: x with other values at a public key; see `update.At`."""
+        return FUNCTIONS["at"](self)  # type: ignore[no-any-return]
+
     def reshape(self, *shape: Any) -> Array:
         return self._call("reshape", shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
@@ -194,29 +179,79 @@ class Array:
     def ravel(self) -> Array:
         return self._call("reshape", (-1,))
 
-    def astype(self, dtype: DType) -> Array:
+    flatten = ravel
+
+    def astype(self, dtype: Any) -> Array:
         return self._call("astype", dtype)
+
+    def copy(self) -> Array:
+        return self  # it never changes
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Array:
         return self._call("sum", axis, keepdims=keepdims)
 
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Array:
+        return self._call("prod", axis, keepdims=keepdims)
+
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Array:
         return self._call("mean", axis, keepdims=keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False) -> Array:
-        return self._call("var", axis, keepdims=keepdims)
+    def var(self, axis: Axis = None, keepdims: bool = False, **ddof: float) -> Array:
+        return self._call("var", axis, keepdims=keepdims, **ddof)
 
-    def std(self, axis: Axis = None, keepdims: bool = False) -> Array:
-        return self._call("std", axis, keepdims=keepdims)
+    def std(self, axis: Axis = None, keepdims: bool = False, **ddof: float) -> Array:
+        return self._call("std", axis, keepdims=keepdims, **ddof)
 
-    def max(self, axis: int | None = None, keepdims: bool = False) -> Array:
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Array:
         return self._call("max", axis, keepdims=keepdims)
 
-    def min(self, axis: int | None = None, keepdims: bool = False) -> Array:
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Array:
         return self._call("min", axis, keepdims=keepdims)
 
-    def clip(self, low: Any, high: Any) -> Array:
-        return self._call("clip", low, high)
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        return self._call("argmax", axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        return self._call("argmin", axis, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Array:
+        return self._call("any", axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Array:
+        return self._call("all", axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Array:
+        return self._call("cumsum", axis)
+
+    def cumprod(self, axis: int | None = None) -> Array:
+        return self._call("cumprod", axis)
+
+    def round(self, decimals: int = 0) -> Array:
+        return self._call("round", decimals)
+
+    def squeeze(self, axis: Axis = None) -> Array:
+        return self._call("squeeze", axis)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Array:
+        return self._call("swapaxes", axis1, axis2)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Array:
+        return self._call("repeat", repeats, axis=axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Array:
+        return self._call("take", indices, axis=axis)
+
+    def trace(self, offset: int = 0) -> Array:
+        return self._call("trace", offset)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+        return self._call("diagonal", offset, axis1, axis2)
+
+    def dot(self, other: Any) -> Array:
+        return self._call("dot", other)
+
+    def clip(self, min: Any = None, max: Any = None) -> Array:
+        return self._call("clip", min, max)
 
     # ---- operators ----
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Array:
@@ -260,6 +295,36 @@ class Array:
 
     def __rpow__(self, other: Any) -> Array:
         return FUNCTIONS["power"](other, self)  # type: ignore[no-any-return]
+
+    def __floordiv__(self, other: Any) -> Array:
+        return self._call("floor_divide", other)
+
+    def __rfloordiv__(self, other: Any) -> Array:
+        return FUNCTIONS["floor_divide"](other, self)  # type: ignore[no-any-return]
+
+    def __mod__(self, other: Any) -> Array:
+        return self._call("remainder", other)
+
+    def __rmod__(self, other: Any) -> Array:
+        return FUNCTIONS["remainder"](other, self)  # type: ignore[no-any-return]
+
+    def __divmod__(self, other: Any) -> tuple[Array, Array]:
+        return self._call("divmod", other)  # type: ignore[return-value]
+
+    def __rdivmod__(self, other: Any) -> tuple[Array, Array]:
+        return FUNCTIONS["divmod"](other, self)  # type: ignore[no-any-return]
+
+    def __lshift__(self, other: Any) -> Array:
+        return self._call("left_shift", other)
+
+    def __rlshift__(self, other: Any) -> Array:
+        return FUNCTIONS["left_shift"](other, self)  # type: ignore[no-any-return]
+
+    def __rshift__(self, other: Any) -> Array:
+        return self._call("right_shift", other)
+
+    def __rrshift__(self, other: Any) -> Array:
+        return FUNCTIONS["right_shift"](other, self)  # type: ignore[no-any-return]
 
     def __and__(self, other: Any) -> Array:
         return self._call("bitwise_and", other)
@@ -308,10 +373,6 @@ class Array:
 
     def __pos__(self) -> Array:
         return self
-
-
-def _available() -> str:
-    return "Available: " + ", ".join(sorted(FUNCTIONS)) + "."
 
 
 def scope_of(*values: Any) -> Scope:

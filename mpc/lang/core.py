@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from math import floor, log2, prod
 from typing import Any
@@ -15,7 +16,6 @@ from ..ring.fixed import encode, exact_fraction_bits, fits_int64
 from .array import Array, Axis, Scope, bind, constant, implements, scope_of
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
-WHERE_OF_BOOL = "where of bool values: write (c & x) | (~c & y) (at {})"
 
 
 # ---- public operands ----
@@ -153,7 +153,7 @@ def multiply(x: Any, y: Any) -> Array:
     return product("mul", x, y)
 
 
-@implements("matmul", "dot")
+@implements("matmul", "linalg.matmul")
 def matmul(x: Any, y: Any) -> Array:
     """x @ y with NumPy's rules: vectors are rows or columns, leading axes broadcast."""
     x, y = (v if isinstance(v, Array) else _plain(v) for v in (x, y))
@@ -173,14 +173,28 @@ def _reshape_any(x: Any, shape: tuple[int, ...]) -> Any:
     return reshape(x, shape) if isinstance(x, Array) else x.reshape(shape)
 
 
+@implements("square")
 def square(x: Array) -> Array:
     """x * x: x is opened once."""
     return product("mul", x, x)
 
 
+def as_dtype(dtype: Any, scope: Scope) -> DType:
+    """The dtype of secrets that a NumPy dtype or Python type stands for: int64, bool, or the session's fixed point."""
+    if isinstance(dtype, DType):
+        return dtype
+    plain = np.dtype(dtype)
+    if plain == np.int64 or plain.kind == "b":
+        return BOOL if plain.kind == "b" else INT64
+    if plain.kind == "f":
+        return scope.settings.dtype
+    raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
+
+
 @implements("astype")
-def astype(x: Array, dtype: DType) -> Array:
+def astype(x: Array, dtype: Any) -> Array:
     """x as another dtype. To fewer fraction bits: the session's rounding; to int64: floor."""
+    dtype = as_dtype(dtype, scope_of(x))
     if x.dtype == dtype:
         return x
     if dtype.is_bool:
@@ -257,19 +271,19 @@ def _bools(x: Any, y: Any) -> list[Array]:
     return _same_shape(x, y)
 
 
-@implements("bitwise_and", "logical_and")
+@implements("logical_and")
 def bitwise_and(x: Any, y: Any) -> Array:
     """x & y of bool."""
     return bind("and_", *_bools(x, y))  # type: ignore[no-any-return]
 
 
-@implements("bitwise_xor", "logical_xor")
+@implements("logical_xor")
 def bitwise_xor(x: Any, y: Any) -> Array:
     """x ^ y of bool."""
     return bind("xor", *_bools(x, y))  # type: ignore[no-any-return]
 
 
-@implements("bitwise_or", "logical_or")
+@implements("logical_or")
 def bitwise_or(x: Any, y: Any) -> Array:
     """x | y of bool."""
     return invert(bitwise_and(invert_any(x), invert_any(y)))
@@ -279,7 +293,7 @@ def invert_any(x: Any) -> Any:
     return invert(x) if isinstance(x, Array) else ~np.asarray(x, bool)
 
 
-@implements("invert", "logical_not")
+@implements("logical_not")
 def invert(x: Array) -> Array:
     """~x of bool."""
     if not x.dtype.is_bool:
@@ -289,10 +303,15 @@ def invert(x: Array) -> Array:
 
 @implements("where")
 def where(condition: Any, x: Any, y: Any) -> Array:
-    """x where the condition holds, else y."""
+    """x where the condition holds, else y. Where the condition is public, or x and y are, nothing is sent for the choice."""
+    bools = all(v.dtype.kind == "b" if not isinstance(v, Array) else v.dtype.is_bool for v in map(_plain_or_array, (x, y)))
+    if bools:
+        scope = scope_of(condition, x, y)
+        c, x, y = _same_shape(*(as_array(v, BOOL, scope) for v in (condition, x, y)))
+        return bitwise_xor(y, bitwise_and(c, bitwise_xor(x, y)))
     if not isinstance(condition, Array):  # a public choice is local
         chosen = np.asarray(condition, bool)
-        x, y = _pair(x, y)
+        x, y = _align(x, y)
         one, other = (constant(c.astype("<u8"), INT64, scope_of(x)) for c in (chosen, ~chosen))
         x, y = (bind("mul", v, c, bits=0, rounding="dither") for v, c in ((x, one), (y, other)))
         return add(x, y)
@@ -300,18 +319,13 @@ def where(condition: Any, x: Any, y: Any) -> Array:
         raise TypeMismatch(f"the condition of where must be bool, not {condition.dtype} (at {user_line()})")
     if not isinstance(x, Array) and not isinstance(y, Array):  # both public: one product with the bit
         x, y = _plain(x), _plain(y)
-        if x.dtype.kind == y.dtype.kind == "b":
-            raise TypeMismatch(WHERE_OF_BOOL.format(user_line()))
         x, y = (v if v.dtype.kind == "f" else np.asarray(v, np.int64) for v in (x, y))  # NumPy's small integers would wrap
         return add(multiply(condition, x - y), y)
-    return bind("select", *_same_shape(condition, *_pair(x, y)))  # type: ignore[no-any-return]
+    return bind("select", *_same_shape(condition, *_align(x, y)))  # type: ignore[no-any-return]
 
 
-def _pair(x: Any, y: Any) -> tuple[Array, Array]:
-    scope = scope_of(x, y)
-    if all(v.dtype.is_bool for v in (x, y) if isinstance(v, Array)):
-        raise TypeMismatch(WHERE_OF_BOOL.format(user_line()))
-    return _align(as_array(x, x.dtype, scope) if isinstance(x, Array) else x, y)
+def _plain_or_array(value: Any) -> Any:
+    return value if isinstance(value, Array) else _plain(value)
 
 
 # ---- sums ----
@@ -325,9 +339,10 @@ def axes_of(x: Array, axis: Axis) -> tuple[int, ...]:
 
 
 @implements("sum")
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+def sum(x: Array, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Array:
     """Sum over axes; exact. Bools count as 0 and 1."""
     axes = axes_of(x, axis)
+    x = x if dtype is None else astype(x, dtype)
     y = bind("sum", _numbers(x), axis=list(axes)) if axes else _numbers(x)
     return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape))) if keepdims else y
 
@@ -355,10 +370,13 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 @implements("var")
-def var(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Variance over axes (divided by n, as NumPy's default)."""
-    centred = subtract(x, mean(x, axis, keepdims=True))
-    return mean(square(centred), axis, keepdims)
+def var(x: Array, axis: Axis = None, keepdims: bool = False, correction: float = 0, ddof: float = 0) -> Array:
+    """Variance over axes: divided by n - correction (NumPy's ddof), n as NumPy's default."""
+    correction, count = correction + ddof, prod(x.shape[a] for a in axes_of(x, axis))
+    if correction >= count:
+        raise ShapeMismatch(f"variance of {count} elements with correction {correction} (shape {x.shape}) at {user_line()}")
+    y = mean(square(subtract(x, mean(x, axis, keepdims=True))), axis, keepdims)
+    return multiply(y, count / (count - correction)) if correction else y
 
 
 # ---- rearranging: local ----
@@ -397,10 +415,14 @@ def broadcast_to(x: Array, shape: Sequence[int]) -> Array:
 
 
 @implements("expand_dims")
-def expand_dims(x: Array, axis: int) -> Array:
-    """A new axis of length 1."""
-    at = axis % (x.ndim + 1)
-    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+def expand_dims(x: Array, axis: int | tuple[int, ...] = 0) -> Array:
+    """New axes of length 1 at these places of the result."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    ndim = x.ndim + len(axes)
+    if not all(-ndim <= a < ndim for a in axes) or len({a % ndim for a in axes}) < len(axes):
+        raise ShapeMismatch(f"expand_dims of {axis} on shape {x.shape} (at {user_line()})")
+    lengths, at = iter(x.shape), {a % ndim for a in axes}
+    return reshape(x, [1 if i in at else next(lengths) for i in range(ndim)])
 
 
 @implements("squeeze")
@@ -442,8 +464,11 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
 def getitem(x: Array, key: Any) -> Array:
     """x[key] for public keys: integers, slices, None, Ellipsis, integer or bool arrays; inside a loop also its index."""
     items = key if isinstance(key, tuple) else (key,)
-    if len(items) == 1 and isinstance(items[0], Array) and not items[0].type.secret:
-        return reshape(dynamic_slice(x, items[0], 1), x.shape[1:])
+    for k, item in enumerate(items):
+        if isinstance(item, Array) and not item.type.secret:  # of a loop: that row first, then the rest of the key
+            axis = axis_of_item(x, items, k)
+            row = dynamic_slice(_moved(x, axis, 0), item, 1)
+            return getitem(_moved(row, 0, axis), (*items[:k], 0, *items[k + 1 :]))
     stored: list[Any] = []
     for item in items:
         if isinstance(item, Array):
@@ -461,20 +486,39 @@ def getitem(x: Array, key: Any) -> Array:
             stored.append(int(item))
         else:
             array = np.asarray(item)
+            if not array.size and isinstance(item, (list, tuple)):
+                array = array.astype(np.int64)  # an empty list selects nothing
             if array.dtype == bool:
                 _check_mask(x, items)
                 if array.ndim == 1:
-                    stored.append({"array": np.flatnonzero(array).tolist()})
+                    stored.append(_positions(np.flatnonzero(array)))
                 else:
-                    stored.extend({"array": i.tolist()} for i in np.nonzero(array))
+                    stored.extend(map(_positions, np.nonzero(array)))
             elif array.dtype.kind in "iu":
-                stored.append({"array": array.tolist()})
+                stored.append(_positions(array))
             else:
                 raise TypeMismatch(f"an index must be integers, slices or bool, not {array.dtype} (at {user_line()})")
     try:
         return bind("index", x, key=stored)  # type: ignore[no-any-return]
     except IndexError as error:
         raise ShapeMismatch(f"{error} (shape {x.shape}, at {user_line()})") from None
+
+
+def _positions(array: np.ndarray) -> dict[str, Any]:
+    return {"array": np.asarray(array, "<i8").tobytes(), "shape": list(array.shape)}
+
+
+def axis_of_item(x: Array, items: tuple[Any, ...], k: int) -> int:
+    """The axis of x that item k of a key of integers, slices, None and Ellipsis stands for."""
+    taken = [i is not None and i is not Ellipsis for i in items]
+    hidden = any(i is Ellipsis for i in items[:k])
+    return x.ndim - builtins.sum(taken[k:]) if hidden else builtins.sum(taken[:k])
+
+
+def _moved(x: Array, source: int, target: int) -> Array:
+    order = [a for a in range(x.ndim) if a != source]
+    order.insert(target, source)
+    return x if source == target else transpose(x, order)
 
 
 def _check_mask(x: Array, items: tuple[Any, ...]) -> None:

@@ -17,7 +17,7 @@ from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, fixed64
 from . import core
-from .array import Array, bind, constant, implements, scope_of
+from .array import Array, Axis, bind, constant, implements, scope_of
 from .core import (
     add,
     astype,
@@ -80,11 +80,10 @@ def absolute(x: Array) -> Array:
 
 
 @implements("clip")
-def clip(x: Array, low: Any = None, high: Any = None) -> Array:
-    """x limited to [low, high]."""
-    if low is not None:
-        x = maximum(x, low)
-    return x if high is None else minimum(x, high)
+def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+    """x limited to [min, max]."""
+    x = x if min is None else maximum(x, min)
+    return x if max is None else minimum(x, max)
 
 
 @implements("sign")
@@ -373,11 +372,14 @@ def cos(x: Array) -> Array:
     return _sine(x, 1)
 
 
-def _tournament(x: Array, axis: int | None, keepdims: bool, better: Any) -> Array:
-    if axis is None:
-        y = _tournament(reshape(x, -1), 0, False, better)
-        return reshape(y, (1,) * x.ndim) if keepdims else y
-    (axis,) = core.axes_of(x, axis)
+def _tournament(x: Array, axis: Axis, keepdims: bool, better: Any) -> Array:
+    axes = core.axes_of(x, axis)
+    if len(axes) != 1:
+        rest = [a for a in range(x.ndim) if a not in axes]
+        flat = reshape(core.transpose(x, [*rest, *axes]), (*(x.shape[a] for a in rest), math.prod(x.shape[a] for a in axes)))
+        y = _tournament(flat, -1, False, better)
+        return reshape(y, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else y
+    (axis,) = axes
     if not x.shape[axis]:
         raise ShapeMismatch(f"maximum of no elements (shape {x.shape}) at {user_line()}")
     before = (slice(None),) * axis
@@ -389,20 +391,23 @@ def _tournament(x: Array, axis: int | None, keepdims: bool, better: Any) -> Arra
 
 
 @implements("max", "amax")
-def max(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Maximum along an axis (all elements by default): ceil(log2 m) levels of 4 rounds."""
+def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Maximum over axes (all elements by default): ceil(log2 m) levels of 4 rounds."""
     return _tournament(x, axis, keepdims, maximum)
 
 
 @implements("min", "amin")
-def min(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Minimum along an axis (all elements by default)."""
+def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Minimum over axes (all elements by default)."""
     return _tournament(x, axis, keepdims, minimum)
 
 
 @implements("argmax")
-def argmax(x: Array, axis: int | None = None) -> Array:
+def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     """Index of the maximum along an axis (of all elements by default), the first one among equals; int64."""
+    if keepdims:
+        shape = [1 if axis is None or a == axis % x.ndim else n for a, n in enumerate(x.shape)]
+        return reshape(argmax(x, axis), shape)
     x = core._numbers(x)
     if axis is None:
         x, axis = reshape(x, -1), 0

@@ -146,6 +146,11 @@ class Session:
         self._inputs[self._slots] = (party, part)
         return array
 
+    @property
+    def scope(self) -> Scope:
+        """Where this session's operations are recorded."""
+        return self._scope
+
     def party(self, who: int | str) -> int:
         """A party's number from its number or name."""
         if isinstance(who, str) and who in self.names:

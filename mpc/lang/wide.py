@@ -139,9 +139,9 @@ def sqrt(x: Array) -> Array:
 
 
 @implements("std")
-def std(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """Standard deviation over axes (divided by n, as NumPy's default)."""
-    return sqrt(core.var(x, axis, keepdims))
+def std(x: Array, axis: Any = None, keepdims: bool = False, correction: float = 0, ddof: float = 0) -> Array:
+    """Standard deviation over axes: of the variance with this correction (NumPy's ddof)."""
+    return sqrt(core.var(x, axis, keepdims, correction + ddof))
 
 
 @gate("log")

@@ -310,6 +310,20 @@ class Protocol(ABC):
 
         return [self.each(move, column) for column in columns]
 
+    # ---- randomness that nobody knows ----
+    def random(self, tape: Tape, shape: tuple[int, ...], mine: Packed) -> Steps[Share]:
+        """Shares of uniform bits: the XOR of bits that every party shares as an input, `mine` at this one. One party that
+        chooses them uniformly is enough."""
+        size = max(64, -(-int(np.prod(shape)) // 64) * 64)  # each owner's masks have their own positions
+        owners = range(self.n)
+        steps = [
+            self.share(tape._replace(at=tape.at + p * size), p, shape, True, mine if p == self.me else None) for p in owners
+        ]
+        first, *others = yield from together(*steps)
+        for share in others:
+            first = self.xor(first, share)
+        return first  # type: ignore[no-any-return]
+
     # ---- products with public operands ----
     def product(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:
         """Shares of f(x, y) / 2^bits, where one of the operands may be public: then f is local."""

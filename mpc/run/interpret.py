@@ -11,11 +11,12 @@ import numpy as np
 
 from ..ir.ops import ELEMENTWISE_GATES, OPS, bilinear_map, index_key
 from ..ir.program import NOWHERE, Eqn, Program, Where
+from ..ir.types import Type
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
-from ..ring.prg import Name
-from ..ring.ring import Ring
+from ..ring.prg import Name, Stream, expand_key, fresh_seed
+from ..ring.ring import Ring, blank, words_for
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
@@ -32,6 +33,8 @@ class Context:
     observe: Observer = lambda eqn, exchange: None  # told of every exchange and the equation it belongs to
     # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
     steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
+    # this party's own random words; None: blanks
+    private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
 
 
@@ -123,6 +126,8 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
     if eqn.op == "input":
         shape, bits = eqn.types[0].shape, eqn.types[0].dtype.is_bool
         return protocol.share(tape, eqn.params["owner"], shape, bits, ctx.inputs.get(eqn.params["slot"]))
+    if eqn.op == "random":
+        return protocol.random(tape, eqn.types[0].shape, _coins(ctx, tape.name, eqn.types[0]))
     if eqn.op == "reveal":
         return protocol.reveal(tape, ins[0], tuple(eqn.params["to"]))  # type: ignore[arg-type]
     if eqn.op in LOCAL:
@@ -136,6 +141,12 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
     if elementwise and size > CHUNK and all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins):
         return _chunked(gate, tape, ins, eqn.types[0].shape, ctx, alone)
     return gate(tape, *ins)
+
+
+def _coins(ctx: Context, name: Name, t: Type) -> Packed:
+    """Uniform bits that this party alone knows."""
+    words = (words_for(t.size),)
+    return Packed(blank(words) if ctx.private is None else Ring().prg(words, Stream(ctx.private, name.field(0))), t.shape)
 
 
 def _defines(protocol: Protocol, op: str) -> bool:

@@ -18,7 +18,7 @@ from ..errors import ShadowError
 from ..ir.ops import OPS
 from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
-from ..protocols.base import Part, Share, Value
+from ..protocols.base import Part, Share, Steps, Value
 from ..protocols.plain import Plain
 from ..ring.fixed import decode
 from ..ring.packed import Packed
@@ -128,7 +128,7 @@ class Shadow:
         if eqn.op == "reveal":
             return ins
         if eqn.body is None or not any(e.where.line for e in eqn.body.eqns):  # a body that names no lines is the library's
-            return [_now(start(eqn, ins, self.context, 0, line, lambda: False))]
+            return _now(start(eqn, ins, self.context, 0, line, lambda: False))
         count, repeated = len(eqn.types), eqn.op == "fori"
         for _ in range(eqn.params["times"] if repeated else 1):
             outs = self._follow(eqn.body, ins, slots, line)
@@ -136,14 +136,18 @@ class Shadow:
         return outs
 
 
-def _now(step: Any) -> Any:
-    """The result of a step in which nothing is sent."""
-    if not hasattr(step, "send"):
-        return step
+def _now(step: Any) -> list[Value]:
+    """The results of a step in which nothing is sent."""
+    if hasattr(step, "send"):
+        step = _result(step)
+    return step if isinstance(step, list) else [step]
+
+
+def _result(step: Steps[Any]) -> Any:
     try:
-        step.send(None)
+        step.send(None)  # type: ignore[arg-type]
     except StopIteration as end:
-        return end.value[0] if isinstance(end.value, list) else end.value
+        return end.value
     raise AssertionError("one party alone has nobody to talk to")
 
 

@@ -194,7 +194,7 @@ def test_the_ends_of_every_window(protocol: str, n: int):
 
 def test_every_core_operation_has_a_rule():
     """An operation without one gives nothing but unknown values; bits need none."""
-    bits = {"ltz", "eqz", "xor", "and_"}
+    bits = {"ltz", "eqz", "xor", "and_", "random"}
     assert set(CORE) | set(MOVES) | bits == set(OPS)
 
 

@@ -73,7 +73,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "secret slice": lambda x: x[: x[0]],
     "range": lambda x: range(x[0]),
     "np.save": lambda x: np.save(io.BytesIO(), x),
-    "inverse": np.linalg.inv,
+    "eigenvalues": np.linalg.eig,
     "partition": lambda x: np.partition(x, 1),
     "not available": np.arctan,
     "math": lambda x: math.sqrt(x[0]),

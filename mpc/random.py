@@ -1,0 +1,95 @@
+"""Random secrets that nobody knows: every party contributes uniform bits, and one honest contribution is enough.
+
+The first argument of every function is the session (or any secret array of it). A value is drawn when a result that needs it
+is revealed, once; parties keep it as long as the array lives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import UsageError
+from .ir.trace import user_line
+from .ir.types import INT64
+from .lang import core
+from .lang.array import Array, constant, tracing
+from .lang.core import add, less, multiply, reshape, retype, shift_right
+from .lang.elementwise import smooth
+from .lang.integers import from_bits, remainder
+from .lang.piecewise import Curve
+from .lang.session import Session
+from .lang.sorting import shuffle
+from .lang.wide import log, sqrt
+
+Source = Session | Array
+Shape = int | tuple[int, ...]
+SLACK = 20  # bits more than needed: results are uniform to 2^-20
+KEY = 60  # bits of words that are compared or divided
+COSINE = Curve(lambda v: np.cos(2 * np.pi * v), 0.0, 1.0, 2.0**-14)
+SINE = Curve(lambda v: np.sin(2 * np.pi * v), 0.0, 1.0, 2.0**-14)
+
+
+def _tuple(shape: Shape) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+def bits(source: Source, shape: Shape = ()) -> Array:
+    """Uniform bool. Nothing is sent, unless a party that owns inputs holds no shares (`helper`: 1 bit dealt each)."""
+    scope = tracing.get() or source.scope
+    return Array(scope.graph.bind("random", [], {"shape": list(_tuple(shape))})[0], scope)
+
+
+def words(source: Source, shape: Shape, count: int) -> Array:
+    """Uniform int64 from 0 to 2^count - 1, count < 64. One round, `count` bits an element online."""
+    if not 0 < count < 64:
+        raise UsageError(f"random words of {count} bits: choose 1 to 63 (at {user_line()})")
+    return from_bits(bits(source, (count, *_tuple(shape))), range(count))
+
+
+def integers(source: Source, low: int, high: int, shape: Shape = ()) -> Array:
+    """Uniform int64 with low <= x < high, for up to 2^40 values: exactly if their number is a power of two, else to 2^-20."""
+    count = high - low
+    size = (count - 1).bit_length()
+    if not 2 <= count <= 1 << 40:
+        raise UsageError(f"random integers from {low} to {high}: 2 to 2^40 values (at {user_line()})")
+    if count == 1 << size:
+        return add(words(source, shape, size), low)
+    if size <= 20:  # the product with a word of 40 bits fits
+        return add(shift_right(multiply(words(source, shape, 2 * SLACK), count), 2 * SLACK, "floor"), low)
+    return add(remainder(words(source, shape, KEY), count), low)
+
+
+def uniform(source: Source, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Array:
+    """Uniform multiples of 2^-f in [0, 1), scaled to [low, high); f fraction bits are the session's."""
+    dtype = (tracing.get() or source.scope).settings.dtype
+    x = retype(words(source, shape, dtype.fraction), dtype)
+    x = x if high - low == 1 else multiply(x, high - low)
+    return add(x, low) if low else x
+
+
+def bernoulli(source: Source, p: Any, shape: Shape | None = None) -> Array:
+    """Bool that is True with probability p, public or secret, to 2^-f. shape: p's by default."""
+    shape = shape if shape is not None else p.shape if isinstance(p, Array) else np.shape(p)
+    return less(uniform(source, shape), p)
+
+
+def normal(source: Source, shape: Shape = (), mean: float = 0.0, std: float = 1.0) -> Array:
+    """Normal deviates, in pairs by Box and Muller (Ann. Math. Stat. 29, 1958): |x - mean| < 4.8 std at f = 16."""
+    shape = _tuple(shape)
+    size = int(np.prod(shape))
+    half = -(-size // 2)
+    u, v = uniform(source, half), uniform(source, half)
+    step = 2.0**-u.dtype.fraction
+    radius = sqrt(multiply(log(add(u, step)), -2))
+    pair = core.concatenate([multiply(radius, smooth(v, curve)) for curve in (COSINE, SINE)])
+    x = reshape(pair[:size], shape)
+    x = x if std == 1 else multiply(x, std)
+    return add(x, mean) if mean else x
+
+
+def permutation(source: Source, x: int | Array) -> Array:
+    """A uniform permutation of 0 .. n-1, or of the rows of x: one shuffle."""
+    scope = tracing.get() or source.scope
+    return shuffle(x if isinstance(x, Array) else constant(np.arange(x, dtype="<u8"), INT64, scope))  # type: ignore[no-any-return]
