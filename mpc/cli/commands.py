@@ -282,7 +282,9 @@ def _warn(study: Study) -> None:
 def _measured(outcome: Outcome) -> str:
     moved = sum(outcome.links.values())
     verdict = "as predicted" if outcome.as_predicted else "NOT as predicted: please report this"
-    return f"measured: {outcome.rounds:,} rounds, {moved:,} bytes ({verdict}), {outcome.seconds:.2f} s"
+    split = outcome.phases
+    dealing = f" (dealing {split.offline_seconds:.2f} s, online {split.online_seconds:.2f} s)" if split.offline else ""
+    return f"measured: {outcome.rounds:,} rounds, {moved:,} bytes ({verdict}), {outcome.seconds:.2f} s{dealing}"
 
 
 def _results(outcome: Outcome) -> str:
@@ -310,6 +312,11 @@ def _as_dict(study: Study, outcome: Outcome) -> dict[str, Any]:
             ],
             "bytes": sum(outcome.links.values()),
             "seconds": round(outcome.seconds, 6),
+            "offline_seconds": round(outcome.phases.offline_seconds, 6),
+            "online_seconds": round(outcome.phases.online_seconds, 6),
+            "offline_bytes": outcome.phases.offline_bytes,
+            "online_bytes": outcome.phases.online_bytes,
+            "peak_bytes": [m.peak for m in outcome.measured],
             "as_predicted": outcome.as_predicted,
         },
         "cost": outcome.cost.as_dict(),

@@ -26,6 +26,9 @@ from .array import Array, Scope, Settings
 class Backend(ABC):
     """Runs programs for a session: the parties of this machine, or this party of many."""
 
+    profiled = False  # whether runs note what their time is spent on
+    ahead = False  # whether a dealer deals everything before the others begin, so that the phases do not overlap
+
     @abstractmethod
     def run(
         self,

@@ -140,7 +140,8 @@ class LocalCluster(Backend):
         for me, socket in enumerate(self._sockets):
             mine = inputs.get(me, {})
             command = {"do": "run", "epoch": self._epoch, "args": list(stored), "keep": list(keep), "drop": list(drop),
-                      "slots": list(mine), "progress": me == 0 and self._progress is not None}  # fmt: skip
+                      "slots": list(mine), "progress": me == 0 and self._progress is not None,
+                       "profiled": self.profiled, "ahead": self.ahead}  # fmt: skip
             control.send(socket, command, [packed, *mine.values()])
         answers = self._collect("done", None)
         self._running = False
@@ -149,7 +150,7 @@ class LocalCluster(Backend):
         for me, (header, parts) in enumerate(answers):
             for k, part in zip(header["known"], parts, strict=True):
                 revealed[k][me] = part
-            measured.append(Measured(header["rounds"], header["seconds"], header["sent"], header["received"]))
+            measured.append(control.measured_from(header["measured"]))
         return revealed, measured
 
     def _collect(self, wanted: str, seconds: float | None) -> list[tuple[dict[str, Any], list[Part]]]:
@@ -168,6 +169,10 @@ class LocalCluster(Backend):
                     errors[number[socket]] = control.error_from(header)
                 elif header["is"] == wanted:
                     answers[number[socket]] = (header, parts)
+                elif header["is"] == "ahead":  # a dealer has dealt: the others may begin
+                    for other in self._sockets:
+                        if other is not socket:
+                            control.send(other, {"do": "go"})
                 elif header["is"] == "progress" and self._progress is not None:
                     self._progress(header["rounds"], header["bytes"], header["where"])
             dead = [p for p, child in enumerate(self._children) if child.poll() is not None and p not in answers]

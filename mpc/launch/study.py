@@ -15,7 +15,7 @@ from ..lang.program import Planned, Program
 from ..lang.session import Session
 from ..protocols.base import available
 from ..run.audit import Audit
-from ..run.execute import Measured
+from ..run.execute import Measured, Phases, phases
 from ..run.rehearse import Report
 from .local import Progress, choose_protocol, choose_settings, local
 
@@ -43,6 +43,11 @@ class Outcome:
     def seconds(self) -> float:
         """From the agreement on the program to the last result."""
         return max(m.seconds for m in self.measured)
+
+    @property
+    def phases(self) -> Phases:
+        """Time and bytes before the data matter, and with them."""
+        return phases(self.measured)
 
     @property
     def as_predicted(self) -> bool:

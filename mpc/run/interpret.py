@@ -16,6 +16,7 @@ from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.ring import Ring
+from .clock import Clock, timed
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
@@ -32,6 +33,7 @@ class Context:
     observe: Observer = lambda eqn, exchange: None  # told of every exchange and the equation it belongs to
     # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
     steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
+    clock: Clock | None = None  # told which equation is at work
     clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
 
 
@@ -83,7 +85,7 @@ def interpret(
 
     def advance(i: int, inbox: Any) -> None:
         try:
-            waiting[i] = ex = live[i].send(inbox)
+            waiting[i] = ex = timed(ctx.clock, eqns[i], where, live[i].send, inbox)
         except StopIteration as end:
             del live[i]
             finish(i, end.value)
@@ -96,7 +98,8 @@ def interpret(
         while ready:
             i = heapq.heappop(ready)
             line = eqns[i].where if eqns[i].where.line else where
-            step = start(eqns[i], [env[v] for v in eqns[i].ins], ctx, base + plan.offset[i], line, alone)
+            ins = [env[v] for v in eqns[i].ins]
+            step = timed(ctx.clock, eqns[i], line, start, eqns[i], ins, ctx, base + plan.offset[i], line, alone)
             if isinstance(step, Generator):
                 live[i] = step
                 advance(i, None)
