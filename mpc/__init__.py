@@ -65,5 +65,6 @@ from .lang.program import Input, Output, Program, program
 from .lang.session import Session, reveal
 from .launch.local import local
 from .launch.study import Outcome, Study
+from .net.shaped import Network
 
 __version__ = "0.1.0"

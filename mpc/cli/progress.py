@@ -34,7 +34,7 @@ class Display:
         self.cost = cost
         self.moves = sum(b for link, b in cost.links.items() if 0 in link)  # party 0 reports
         # a round costs a fixed time, a byte another one: both count for as much as they are predicted to take
-        waiting = cost.rounds * THIS_MACHINE.rtt_ms / 1e3
+        waiting = THIS_MACHINE.seconds(cost.rounds, 0)
         self.round_share = waiting / max(cost.seconds(THIS_MACHINE), waiting, 1e-9)
         self.rounds = self.moved = 0
         self.where = "starting the parties"

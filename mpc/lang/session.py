@@ -14,6 +14,7 @@ from ..errors import InputError, RangeError, SessionError
 from ..ir.program import Program, Where
 from ..ir.trace import Graph, Node, assemble, needed
 from ..ir.types import BOOL, INT64, DType
+from ..net.shaped import Network
 from ..protocols.base import Part, Protocol
 from ..ring.fixed import decode, encode, fits_int64
 from ..ring.packed import Packed
@@ -87,6 +88,7 @@ class Session:
         self.protocol, self.protocol_name, self.n = protocol, name, n
         self.names = tuple(names) or tuple(f"party {i}" for i in range(n))
         self.settings = settings
+        self.network: Network | None = None  # that the parties' links behave like, where that is not the real one
         self.measured: list[Measured] = []  # of the last run, by party
         self._backend = backend
         self._scope = Scope(Graph(), settings, self)
@@ -157,6 +159,8 @@ class Session:
         """The cost of a program of this session."""
         report = rehearse(program, self.protocol, self.n)
         report.names = (*self.names, *(["dealer"] if self.protocol.has_dealer else []))
+        if self.network is not None and self.network not in report.networks:
+            report.networks = (self.network, *report.networks)
         return report
 
     def audit_of(self, program: Program, earlier: Sequence[Supply] = ()) -> Audit:

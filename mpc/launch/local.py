@@ -24,6 +24,7 @@ from ..ir.program import Program
 from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.session import Backend, Session
+from ..net.shaped import Network
 from ..protocols.base import Part, Protocol, available
 from ..run.execute import Measured
 from . import control
@@ -63,24 +64,37 @@ def local(
     names: Sequence[str] = (),
     deadline: float = 300.0,
     progress: Progress | None = None,
+    network: Network | str | None = None,
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
     One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
     real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. deadline: seconds a party may take in a
-    round. Raises UsageError for a combination that does not exist.
+    round. network: makes the links between the processes as slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s,
+    40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`. Raises UsageError for a combination that does not exist.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
-    cluster = LocalCluster(chosen, protocol, parties, deadline, progress)
-    return Session(chosen, protocol, parties, cluster, settings, names)
+    shape = None if network is None else Network.of(network)
+    cluster = LocalCluster(chosen, protocol, parties, deadline, progress, shape)
+    session = Session(chosen, protocol, parties, cluster, settings, names)
+    session.network = shape
+    return session
 
 
 class LocalCluster(Backend):
     """The party processes and their control sockets."""
 
-    def __init__(self, protocol: type[Protocol], name: str, parties: int, deadline: float, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        protocol: type[Protocol],
+        name: str,
+        parties: int,
+        deadline: float,
+        progress: Progress | None,
+        network: Network | None = None,
+    ) -> None:
         self.parties, self.processes = parties, parties + protocol.has_dealer
         self._progress = progress
         self._epoch, self._running = 0, False
@@ -97,7 +111,8 @@ class LocalCluster(Backend):
                 socket.bind(address)
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
-                          "session": session, "deadline": deadline}  # fmt: skip
+                          "session": session, "deadline": deadline,
+                          "network": network and [network.rtt_ms, network.mbit]}  # fmt: skip
                 self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
         except BaseException:

@@ -18,7 +18,8 @@ import zmq
 
 from ..errors import MPCError, PeerLost, ProtocolError
 from ..ir.program import Eqn, Program
-from ..net.channel import explain
+from ..net.channel import Channel, explain
+from ..net.shaped import Network, Shaped
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
 from ..run.clock import Clock
@@ -68,13 +69,15 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
     me, n = config["me"], config["parties"]
     protocol = available()[config["protocol"]]
     try:
-        channel = ZeroMQ(
+        channel: Channel = ZeroMQ(
             me,
             n + protocol.has_dealer,
             lambda i, j: f"{config['folder']}/{i}-{j}",
             bytes.fromhex(config["session"]),
             deadline=config["deadline"],
         )
+        if config["network"]:
+            channel = Shaped(channel, Network(*config["network"]))
         party = Party(me, n, protocol, channel)
     except MPCError as error:
         control.send(socket, {"is": "error", **control.error_fields(error, me)})

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..ir.types import DType
 from ..lang.program import Planned, Program
 from ..lang.session import Session
+from ..net.shaped import Network
 from ..protocols.base import available
 from ..run.audit import Audit
 from ..run.execute import Measured, Phases, phases
@@ -64,7 +65,8 @@ class Study:
     outcome = study.run()   # every party as a process of this machine
 
     data: per input an array, or (shape, dtype or None) where only the plan is wanted; inputs that are left out come from
-    their `load` function. parties: by default as many as the protocol needs to seat every role. Raises UsageError for a
+    their `load` function. parties: by default as many as the protocol needs to seat every role. network: as in `mpc.local`;
+    the cost is predicted for it too. Raises UsageError for a
     combination that does not exist, InputError for data that does not fit the program.
     """
 
@@ -77,18 +79,21 @@ class Study:
         parties: int | None = None,
         truncation: str = "dither",
         dtype: DType | None = None,
+        network: Network | str | None = None,
     ) -> None:
         if not isinstance(program, Program):
             raise UsageError("a study needs a function decorated with @mpc.program")
         self.program, self.protocol = program, protocol
         self.parties = seat(program, protocol, parties)
         self._truncation, self._dtype = truncation, dtype
+        self.network = None if network is None else Network.of(network)
         self.data = {**program.load(set(program.inputs) - set(data or {})), **(data or {})}
         self._plan = self._planned(None)
 
     def _planned(self, running: Session | None) -> Planned:
         chosen, settings = choose_protocol(self.protocol, len(self.parties)), choose_settings(self._truncation, self._dtype)
         session = running or Session(chosen, self.protocol, len(self.parties), None, settings, self.parties)
+        session.network = self.network
         return self.program.plan(session, self.data)
 
     @property
@@ -129,7 +134,13 @@ class Study:
         if shapes:
             raise UsageError(f"only the shape of input {shapes[0]!r} is given: a run needs its data")
         with local(
-            n, self.protocol, truncation=self._truncation, dtype=self._dtype, names=self.parties, progress=progress
+            n,
+            self.protocol,
+            truncation=self._truncation,
+            dtype=self._dtype,
+            names=self.parties,
+            progress=progress,
+            network=self.network,
         ) as session:
             plan = self._planned(session)
             values = plan.values()

@@ -116,6 +116,17 @@ def test_cost(folder: Path, mpc_command: Run):
     assert [n["network"] for n in found["cost"]["predicted"]] == ["LAN", "WAN"]
 
 
+def test_networks(folder: Path, mpc_command: Run):
+    """One that is named comes first, beside the usual two; a run is slowed down to it."""
+    found = json.loads(mpc_command("cost", "study.py", *SHAPES, "--network", "10,50", "--json").stdout)
+    assert [(n["rtt_ms"], n["mbit"]) for n in found["cost"]["predicted"]] == [(10, 50), (0.2, 1000), (40, 100)]
+    result = mpc_command("run", "study.py", *DATA, "--network", "10,50", "--json")
+    assert result.exit_code == 0, result.stderr
+    measured = json.loads(result.stdout)["measured"]
+    assert measured["as_predicted"] and measured["seconds"] >= measured["rounds"] * 0.005
+    refused(mpc_command("cost", "study.py", *SHAPES, "--network", "moon"), 2, "moon", "lan, wan")
+
+
 def test_no_process_for_a_plan(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a plan started a process")
