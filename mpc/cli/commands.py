@@ -124,10 +124,12 @@ shape_option = click.option(
 @click.option(
     "--local", is_flag=True, help="Every party as a process of this machine. The only way to run, so it may be left out."
 )
+@click.option("--profile", is_flag=True, help="Also tell what each source line cost (on stderr): time, bytes, rounds.")
+@click.option("--trace", metavar="FILE", help="Save what every party did when, for chrome://tracing or Perfetto (.json).")
 @click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
 def run(
     program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str, network: str | None,
-    as_json: bool, local: bool, output: str | None,
+    as_json: bool, local: bool, profile: bool, trace: str | None, output: str | None,
 ) -> None:  # fmt: skip
     """Run a program, every party as a process of this machine.
 
@@ -143,10 +145,17 @@ def run(
     study = _study(program, inputs, None, protocol, parties, truncation, network)
     if output:
         files.check_output(output, len(study.outputs))
+    if trace:
+        files.check_folder(trace)
     _warn(study)
     click.echo(f"{study}\n", err=True)
-    outcome = run_live(study)
+    outcome = run_live(study, profile=profile or trace is not None)
     click.echo(_measured(outcome), err=True)
+    if profile:
+        click.echo(f"\n{outcome.profile}\n", err=True)
+    if trace and outcome.profile is not None:
+        outcome.profile.save(trace)
+        click.echo(f"trace saved to {trace}", err=True)
     if output:
         files.write(output, outcome.outputs)
         click.echo(f"saved to {output}", err=True)
@@ -327,6 +336,7 @@ def _as_dict(study: Study, outcome: Outcome) -> dict[str, Any]:
             "peak_bytes": [m.peak for m in outcome.measured],
             "as_predicted": outcome.as_predicted,
         },
+        **({"profile": outcome.profile.as_dict()} if outcome.profile else {}),
         "cost": outcome.cost.as_dict(),
         "audit": study.audit.as_dict(),
     }

@@ -17,14 +17,14 @@ from ..run.rehearse import THIS_MACHINE, Report
 PLAIN_SECONDS = 5.0  # between lines where there is no terminal
 
 
-def run_live(study: Study, console: Console | None = None) -> Outcome:
+def run_live(study: Study, console: Console | None = None, profile: bool = False) -> Outcome:
     """Runs a study on this machine with a progress bar on stderr (a line now and then if that is no terminal)."""
     console = console or Console(stderr=True)
     display = Display(study.cost)
     if not console.is_terminal:
-        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where))
+        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where), profile)
     with Live(display, console=console, refresh_per_second=10, transient=True):
-        return study.run(display.update)
+        return study.run(display.update, profile)
 
 
 class Display:

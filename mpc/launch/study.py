@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from ..net.shaped import Network
 from ..protocols.base import available
 from ..run.audit import Audit
 from ..run.execute import Measured, Phases, phases
+from ..run.profile import Profile
 from ..run.rehearse import Report
 from .local import Progress, choose_protocol, choose_settings, local
 
@@ -30,6 +32,7 @@ class Outcome:
     receivers: dict[str, tuple[str, ...]]  # who learnt each
     cost: Report  # what the rehearsal predicted
     measured: list[Measured]  # by process
+    profile: Profile | None = None  # what each source line cost, where that was asked for
 
     @property
     def rounds(self) -> int:
@@ -125,9 +128,9 @@ class Study:
     def __str__(self) -> str:
         return f"{self.audit}\n\nCost\n  {self.cost.summary()}"
 
-    def run(self, progress: Progress | None = None) -> Outcome:
+    def run(self, progress: Progress | None = None, profile: bool = False) -> Outcome:
         """Runs the program with every party as a process of this machine. progress: called about ten times a second with
-        rounds done, bytes moved by party 0, and "operation  file:line"."""
+        rounds done, bytes moved by party 0, and "operation  file:line". profile: also notes what each source line costs."""
         cost = self.cost
         n = len(self.parties)
         shapes = [name for name, value in self.data.items() if isinstance(value, tuple)]
@@ -143,9 +146,10 @@ class Study:
             network=self.network,
         ) as session:
             plan = self._planned(session)
-            values = plan.values()
+            with session.profile() if profile else nullcontext() as found:
+                values = plan.values()
             measured = session.measured
-        return Outcome(plan.arrange(values), dict(zip(plan.names, values, strict=True)), self.outputs, cost, measured)
+        return Outcome(plan.arrange(values), dict(zip(plan.names, values, strict=True)), self.outputs, cost, measured, found)
 
 
 def seat(program: Program, protocol: str, parties: int | None = None) -> tuple[str, ...]:

@@ -84,9 +84,9 @@ class Report:
 
     def summary(self) -> str:
         """The cost in one line."""
-        times = ", ".join(f"{_duration(self.seconds(n))} on {n}" for n in self.networks)
+        times = ", ".join(f"{duration(self.seconds(n))} on {n}" for n in self.networks)
         return (
-            f"{self.rounds:,} rounds, {_size(self.online_bytes)} between parties, {_size(self.dealt_bytes)} of correlated "
+            f"{self.rounds:,} rounds, {size_of(self.online_bytes)} between parties, {size_of(self.dealt_bytes)} of correlated "
             f"randomness; predicted {times}"
         )
 
@@ -117,19 +117,19 @@ class Report:
         rows: list[tuple[str, ...]] = [
             ("rounds", f"{self.rounds:,}"),
             ("messages", f"{self.messages:,}"),
-            ("between parties", _size(self.online_bytes)),
-            ("correlated randomness", f"{_size(self.dealt_bytes)} dealt" if self.dealer is not None else "none"),
+            ("between parties", size_of(self.online_bytes)),
+            ("correlated randomness", f"{size_of(self.dealt_bytes)} dealt" if self.dealer is not None else "none"),
         ]
-        rows += [(f"predicted, {n}", _duration(self.seconds(n))) for n in self.networks]
-        blocks = [_table(("cost of one run", ""), rows)]
+        rows += [(f"predicted, {n}", duration(self.seconds(n))) for n in self.networks]
+        blocks = [table_of(("cost of one run", ""), rows)]
         if self.links:
-            links = [(self.name(i), self.name(j), _size(b)) for (i, j), b in sorted(self.links.items())]
-            blocks.append(_table(("from", "to", "payload"), links, 2))
+            links = [(self.name(i), self.name(j), size_of(b)) for (i, j), b in sorted(self.links.items())]
+            blocks.append(table_of(("from", "to", "payload"), links, 2))
         for title, costs in (("operation", self.by_op), ("source line", self.by_line)):
             ranked = [(k, c) for k, c in _ranked(costs) if k][:MOST]
-            lines = [(k, f"{c.rounds:,}", _size(c.online), _size(c.dealt)) for k, c in ranked]
+            lines = [(k, f"{c.rounds:,}", size_of(c.online), size_of(c.dealt)) for k, c in ranked]
             if lines:
-                blocks.append(_table((f"most expensive {title}", "rounds", "online", "dealt"), lines))
+                blocks.append(table_of((f"most expensive {title}", "rounds", "online", "dealt"), lines))
         return "\n\n".join(blocks)
 
 
@@ -141,7 +141,7 @@ def _ranked(costs: dict[str, OpCost]) -> list[tuple[str, OpCost]]:
     return sorted(costs.items(), key=lambda kc: (-LAN.seconds(kc[1].rounds, kc[1].bytes // 2), kc[0]))
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1) -> str:
+def table_of(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1) -> str:
     """Columns: the first `text` of them words, the others numbers."""
     width = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
 
@@ -153,7 +153,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1
     return "\n".join([line(head), "-" * (sum(width) + 2 * (len(width) - 1)), *map(line, rows)])
 
 
-def _size(count: int) -> str:
+def size_of(count: int) -> str:
     """1.25 MB"""
     for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= one:
@@ -161,7 +161,8 @@ def _size(count: int) -> str:
     return f"{count} B"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """12.3 ms"""
     if seconds >= 120:
         return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

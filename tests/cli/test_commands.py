@@ -127,6 +127,20 @@ def test_networks(folder: Path, mpc_command: Run):
     refused(mpc_command("cost", "study.py", *SHAPES, "--network", "moon"), 2, "moon", "lan, wan")
 
 
+def test_profile_and_trace(folder: Path, mpc_command: Run):
+    result = mpc_command("run", "study.py", *DATA, "--profile", "--trace", "trace.json", "--json")
+    assert result.exit_code == 0, result.stderr
+    for words in ("source line", "study.py:6", "wait", "trace saved to trace.json"):
+        assert words in result.stderr
+    found = json.loads(result.stdout)
+    lines = {row["what"]: row for row in found["profile"]["lines"]}
+    assert sum(row["online"] + row["dealt"] for row in lines.values()) == found["measured"]["bytes"]
+    events = json.loads(Path("trace.json").read_text())["traceEvents"]
+    assert {e["args"]["name"] for e in events if e["ph"] == "M"} == {"hospital_a", "hospital_b", "helper"}
+    assert any(e["ph"] == "X" and e["args"]["line"] == "study.py:6" for e in events)
+    refused(mpc_command("run", "study.py", *DATA, "--trace", "no/such/folder.json"), 2, "no/such")
+
+
 def test_no_process_for_a_plan(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a plan started a process")
@@ -254,7 +268,7 @@ def test_exit_codes(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPa
     }
     for code, failure in failures.items():
 
-        def fail(study: object, failure: BaseException = failure) -> None:
+        def fail(study: object, profile: bool, failure: BaseException = failure) -> None:
             raise failure
 
         monkeypatch.setattr("mpc.cli.commands.run_live", fail)
