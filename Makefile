@@ -41,6 +41,11 @@ format: build
 bench: build
 	$(PY) -m pytest bench -p benchmark --benchmark-only
 
+# Instructions of fixed kernels and of fixed programs against bench/instructions.json: more than 2 % above it fails.
+bench-guard: build $(CORE)/walk
+	$(call needs,valgrind,valgrind)
+	$(PY) bench/instructions.py
+
 # ---- the native core by itself: constant time, memory errors, another processor ----
 
 CORE := build/native

@@ -17,7 +17,8 @@ FLOORS = {
     "lang": 4,
     "nn": 5,
     "launch": 6,
-    "cli": 7,
+    "bench": 7,
+    "cli": 8,
 }
 GROUND = {
     "net": {"errors"},
