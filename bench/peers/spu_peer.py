@@ -1,0 +1,105 @@
+"""The jobs in SPU: three processes, ABY3, ring of 64 bits, compiled from JAX. Runs in its own venv.
+
+python spu_peer.py JOB INPUTS.npz OUTPUT.npz REPEAT
+"""
+
+import multiprocessing
+import socket
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import spu
+import spu.libspu as lib
+import spu.utils.frontend as frontend
+from models import logreg
+
+PARTIES = 3
+
+
+class Kit:
+    """The layers of models.py, in JAX."""
+
+    sigmoid = staticmethod(jax.nn.sigmoid)
+
+
+def chain(x, y):
+    for _ in range(200):
+        x = x * y
+    return x
+
+
+JOBS = {
+    "matmul": jnp.matmul,
+    "mul": jnp.multiply,
+    "relu": jax.nn.relu,
+    "lt": lambda x: x < 0,
+    "sigmoid": jax.nn.sigmoid,
+    "exp": jnp.exp,
+    "reciprocal": jnp.reciprocal,
+    "softmax": lambda x: jax.nn.softmax(x, -1),
+    "chain": chain,
+    "max": lambda x: x.max(1),
+    "conv2d": lambda x, w: jax.lax.conv(x, w, (1, 1), "SAME"),
+    "logreg": lambda x, y, w: logreg(Kit, x, y, w),
+}
+
+
+def party(rank, description, config, executable, shares, repeat, answers):
+    """One process: runs `repeat` times and says what its share of the result and its seconds were."""
+    runtime = spu.Runtime(lib.link.create_brpc(description, rank), config)
+    seconds = []
+    for _ in range(repeat + 1):
+        for name, share in zip(executable.input_names, shares, strict=True):
+            runtime.set_var(name, share[rank])
+        start = time.perf_counter()
+        runtime.run(executable)
+        seconds.append(time.perf_counter() - start)
+    result = runtime.get_var(executable.output_names[0])
+    answers.put((rank, seconds[1:], bytes(result.meta), [bytes(c) for c in result.share_chunks]))
+    time.sleep(1)  # until the others have read what this one sent
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def main(job, inputs, output, repeat):
+    with np.load(inputs) as saved:
+        data = [saved[name].astype(np.float32) for name in saved.files]
+    config = lib.RuntimeConfig(protocol=lib.ProtocolKind.ABY3, field=lib.FieldType.FM64)
+    io = spu.Io(PARTIES, config)
+    shares = [io.make_shares(x, lib.Visibility.VIS_SECRET) for x in data]
+    names = [f"in{i}" for i in range(len(data))]
+    secret = [lib.Visibility.VIS_SECRET] * len(data)
+    executable, _ = frontend.compile(frontend.Kind.JAX, JOBS[job], data, {}, names, secret, lambda out: ["out"])
+    description = lib.link.Desc()
+    for rank, port in enumerate(free_ports(PARTIES)):
+        description.add_party(f"party{rank}", f"127.0.0.1:{port}")
+    fork = multiprocessing.get_context("fork")
+    answers = fork.Queue()
+    arguments = (description, config, executable, shares, int(repeat), answers)
+    processes = [fork.Process(target=party, args=(rank, *arguments)) for rank in range(PARTIES)]
+    for process in processes:
+        process.start()
+    found = sorted(answers.get(timeout=280) for _ in range(PARTIES))
+    for process in processes:
+        process.join()
+    parts = []
+    for _, _, meta, chunks in found:
+        share = lib.Share()
+        share.meta, share.share_chunks = meta, chunks
+        parts.append(share)
+    np.savez(output, result=np.asarray(io.reconstruct(parts)), seconds=np.max([s for _, s, _, _ in found], axis=0))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])
