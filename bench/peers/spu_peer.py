@@ -47,18 +47,37 @@ JOBS = {
 }
 
 
-def party(rank, description, config, executable, shares, repeat, answers):
+def config():
+    return lib.RuntimeConfig(protocol=lib.ProtocolKind.ABY3, field=lib.FieldType.FM64)
+
+
+def plain(share):
+    """A share as bytes, for another process."""
+    return bytes(share.meta), [bytes(c) for c in share.share_chunks]
+
+
+def share_of(meta, chunks):
+    share = lib.Share()
+    share.meta, share.share_chunks = meta, chunks
+    return share
+
+
+def party(rank, ports, program, shares, repeat, answers):
     """One process: runs `repeat` times and says what its share of the result and its seconds were."""
-    runtime = spu.Runtime(lib.link.create_brpc(description, rank), config)
+    description, executable = lib.link.Desc(), lib.Executable()
+    for number, port in enumerate(ports):
+        description.add_party(f"party{number}", f"127.0.0.1:{port}")
+    executable.name, executable.input_names, executable.output_names, executable.code = program
+    runtime = spu.Runtime(lib.link.create_brpc(description, rank), config())
     seconds = []
     for _ in range(repeat + 1):
         for name, share in zip(executable.input_names, shares, strict=True):
-            runtime.set_var(name, share[rank])
+            runtime.set_var(name, share_of(*share))
         start = time.perf_counter()
         runtime.run(executable)
         seconds.append(time.perf_counter() - start)
     result = runtime.get_var(executable.output_names[0])
-    answers.put((rank, seconds[1:], bytes(result.meta), [bytes(c) for c in result.share_chunks]))
+    answers.put((rank, seconds[1:], plain(result)))
     time.sleep(1)  # until the others have read what this one sent
 
 
@@ -75,30 +94,25 @@ def free_ports(count):
 def main(job, inputs, output, repeat):
     with np.load(inputs) as saved:
         data = [saved[name].astype(np.float32) for name in saved.files]
-    config = lib.RuntimeConfig(protocol=lib.ProtocolKind.ABY3, field=lib.FieldType.FM64)
-    io = spu.Io(PARTIES, config)
+    io = spu.Io(PARTIES, config())
     shares = [io.make_shares(x, lib.Visibility.VIS_SECRET) for x in data]
     names = [f"in{i}" for i in range(len(data))]
     secret = [lib.Visibility.VIS_SECRET] * len(data)
     executable, _ = frontend.compile(frontend.Kind.JAX, JOBS[job], data, {}, names, secret, lambda out: ["out"])
-    description = lib.link.Desc()
-    for rank, port in enumerate(free_ports(PARTIES)):
-        description.add_party(f"party{rank}", f"127.0.0.1:{port}")
-    fork = multiprocessing.get_context("fork")
-    answers = fork.Queue()
-    arguments = (description, config, executable, shares, int(repeat), answers)
-    processes = [fork.Process(target=party, args=(rank, *arguments)) for rank in range(PARTIES)]
+    program = (executable.name, list(executable.input_names), list(executable.output_names), executable.code)
+    spawn, ports = multiprocessing.get_context("spawn"), free_ports(PARTIES)
+    answers = spawn.Queue()
+    processes = [
+        spawn.Process(target=party, args=(rank, ports, program, [plain(s[rank]) for s in shares], int(repeat), answers))
+        for rank in range(PARTIES)
+    ]
     for process in processes:
         process.start()
     found = sorted(answers.get(timeout=280) for _ in range(PARTIES))
     for process in processes:
         process.join()
-    parts = []
-    for _, _, meta, chunks in found:
-        share = lib.Share()
-        share.meta, share.share_chunks = meta, chunks
-        parts.append(share)
-    np.savez(output, result=np.asarray(io.reconstruct(parts)), seconds=np.max([s for _, s, _, _ in found], axis=0))
+    parts = [share_of(*share) for _, _, share in found]
+    np.savez(output, result=np.asarray(io.reconstruct(parts)), seconds=np.max([s for _, s, _ in found], axis=0))
 
 
 if __name__ == "__main__":
