@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 NATIVE := $(wildcard native/*.c native/*.h native/*.inc) native/build.py setup.py pyproject.toml
 
-.PHONY: build demo test test-all lint format bench wheel size clean ct sanitize cross
+.PHONY: build demo test test-all lint format bench bench-guard bench-peers wheel size clean ct sanitize cross
 
 build: $(VENV)/built
 
@@ -40,6 +40,15 @@ format: build
 
 bench: build
 	$(PY) -m pytest bench -p benchmark --benchmark-only
+
+# Instructions of fixed kernels and of fixed programs against bench/instructions.json: more than 2 % above it fails.
+bench-guard: build $(CORE)/walk
+	$(call needs,valgrind,valgrind)
+	$(PY) bench/instructions.py
+
+# Other engines, each in an environment of its own in build/peers; the first time takes minutes and some GB.
+bench-peers: build
+	$(PY) bench/peers/compare.py
 
 # ---- the native core by itself: constant time, memory errors, another processor ----
 

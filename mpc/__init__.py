@@ -166,6 +166,7 @@ from .lang.wide import power as pow
 from .launch.local import local
 from .launch.study import Outcome, Study
 from .linalg.products import cross, dot, einsum, inner, kron, outer, tensordot, trace, vecdot
+from .net.shaped import Network
 
 e, inf, nan, newaxis, pi = 2.718281828459045, float("inf"), float("nan"), None, 3.141592653589793
 __array_api_version__ = "2024.12"

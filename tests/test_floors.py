@@ -20,7 +20,8 @@ FLOORS = {
     "fft": 5,
     "random": 5,
     "launch": 6,
-    "cli": 7,
+    "bench": 7,
+    "cli": 8,
 }
 GROUND = {
     "net": {"errors", "_native"},

@@ -101,6 +101,11 @@ def _shared(command: F) -> F:
                 "--truncation", default="dither", show_default=True, metavar="HOW",
                 help="How products are rounded: dither (unbiased, fastest; its coin is public), floor, nearest.",
             ),
+            click.option(
+                "--network", metavar="NAME",
+                help="A run behaves as if it ran over this network, a cost predicts for it: lan (0.2 ms, 1000 Mbit/s), "
+                "wan (40 ms, 100 Mbit/s), or RTT,RATE such as 10,300.",
+            ),
             click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text."),
         ]
     ):  # fmt: skip
@@ -119,11 +124,13 @@ shape_option = click.option(
 @click.option(
     "--local", is_flag=True, help="Every party as a process of this machine. The only way to run, so it may be left out."
 )
+@click.option("--profile", is_flag=True, help="Also tell what each source line cost (on stderr): time, bytes, rounds.")
+@click.option("--trace", metavar="FILE", help="Save what every party did when, for chrome://tracing or Perfetto (.json).")
 @click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
 @click.option("--prepared", metavar="FOLDER", help="What `mpc prep` dealt for this run: no dealer takes part. Used up by it.")
 def run(
-    program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str, as_json: bool,
-    local: bool, output: str | None, prepared: str | None,
+    program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str, network: str | None,
+    as_json: bool, local: bool, profile: bool, trace: str | None, output: str | None, prepared: str | None,
 ) -> None:  # fmt: skip
     """Run a program, every party as a process of this machine.
 
@@ -136,13 +143,20 @@ def run(
 
     Inputs that you leave out come from their `load` function, where the program gives one.
     """
-    study = _study(program, inputs, None, protocol, parties, truncation)
+    study = _study(program, inputs, None, protocol, parties, truncation, network)
     if output:
         files.check_output(output, len(study.outputs))
+    if trace:
+        files.check_folder(trace)
     _warn(study)
     click.echo(f"{study}\n", err=True)
-    outcome = run_live(study, prepared=prepared)
+    outcome = run_live(study, profile=profile or trace is not None, prepared=prepared)
     click.echo(_measured(outcome), err=True)
+    if profile:
+        click.echo(f"\n{outcome.profile}\n", err=True)
+    if trace and outcome.profile is not None:
+        outcome.profile.save(trace)
+        click.echo(f"trace saved to {trace}", err=True)
     if output:
         files.write(output, outcome.outputs)
         click.echo(f"saved to {output}", err=True)
@@ -159,6 +173,7 @@ def cost(
     protocol: str,
     parties: int | None,
     truncation: str,
+    network: str | None,
     as_json: bool,
 ) -> None:
     """Count what a run will cost, without starting a process or sending a byte.
@@ -170,7 +185,7 @@ def cost(
     Example:
         mpc cost study.py --shape a=500x30 --shape b=400x30 --protocol additive
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
     _warn(study)
     click.echo(json.dumps({**_head(study), "cost": study.cost.as_dict()}, indent=2) if as_json else str(study.cost))
 
@@ -185,6 +200,7 @@ def audit(
     protocol: str,
     parties: int | None,
     truncation: str,
+    network: str | None,
     as_json: bool,
 ) -> None:
     """Say who supplies what and who learns what, with source lines, without starting a process or sending a byte.
@@ -193,7 +209,7 @@ def audit(
     Example:
         mpc audit study.py --shape a=500x30 --shape b=400x30
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
     _warn(study)
     click.echo(json.dumps(study.audit.as_dict(), indent=2) if as_json else str(study.audit))
 
@@ -204,7 +220,7 @@ def audit(
 @click.option("--folder", required=True, metavar="FOLDER", help="Where to write a file for each party.")
 def prep(
     program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    as_json: bool, folder: str,
+    network: str | None, as_json: bool, folder: str,
 ) -> None:  # fmt: skip
     """Do the dealer's work for one run beforehand.
 
@@ -212,12 +228,12 @@ def prep(
     party alone, over a channel you trust. The run then takes place without a dealer. A file serves one run: it is noted as
     used (in the folder MPC_LEDGER, by default ~/.local/state/mpc/used) and removed, and a copy is refused afterwards.
 
-    
+    \b
     Example:
         mpc prep study.py --shape a=500x30 --shape b=400x30 --protocol additive --folder deal-1
         mpc run study.py --input a=a.csv --input b=b.csv --protocol additive --prepared deal-1
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
     paths = prepare_live(study, folder)
     sizes = {str(p): p.stat().st_size for p in paths}
     click.echo(json.dumps(sizes, indent=2) if as_json else "\n".join(f"{p}  {size:,} bytes" for p, size in sizes.items()))
@@ -249,8 +265,9 @@ def protocols(as_json: bool) -> None:
 
 # ---- from arguments to a study ----
 def _study(
-    path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str
-) -> Study:
+    path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str,
+    network: str | None,
+) -> Study:  # fmt: skip
     program = load_program(path)
     data: dict[str, Any] = {}
     for text in inputs:
@@ -266,7 +283,7 @@ def _study(
                 + ("" if shapes is None else f" (or, to cost or audit, --shape {name}=ROWSxCOLUMNS)")
             )
     with user_code():
-        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation)
+        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network)
 
 
 def _named(program: Program, text: str, option: str, example: str, given: dict[str, Any]) -> tuple[str, str]:
@@ -308,7 +325,9 @@ def _warn(study: Study) -> None:
 def _measured(outcome: Outcome) -> str:
     moved = sum(outcome.links.values())
     verdict = "as predicted" if outcome.as_predicted else "NOT as predicted: please report this"
-    return f"measured: {outcome.rounds:,} rounds, {moved:,} bytes ({verdict}), {outcome.seconds:.2f} s"
+    split = outcome.phases
+    dealing = f" (dealing {split.offline_seconds:.2f} s, online {split.online_seconds:.2f} s)" if split.offline else ""
+    return f"measured: {outcome.rounds:,} rounds, {moved:,} bytes ({verdict}), {outcome.seconds:.2f} s{dealing}"
 
 
 def _results(outcome: Outcome) -> str:
@@ -336,8 +355,14 @@ def _as_dict(study: Study, outcome: Outcome) -> dict[str, Any]:
             ],
             "bytes": sum(outcome.links.values()),
             "seconds": round(outcome.seconds, 6),
+            "offline_seconds": round(outcome.phases.offline_seconds, 6),
+            "online_seconds": round(outcome.phases.online_seconds, 6),
+            "offline_bytes": outcome.phases.offline_bytes,
+            "online_bytes": outcome.phases.online_bytes,
+            "peak_bytes": [m.peak for m in outcome.measured],
             "as_predicted": outcome.as_predicted,
         },
+        **({"profile": outcome.profile.as_dict()} if outcome.profile else {}),
         "cost": outcome.cost.as_dict(),
         "audit": study.audit.as_dict(),
     }

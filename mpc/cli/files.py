@@ -107,7 +107,12 @@ def check_output(path: str, results: int) -> None:
         raise UsageError(f"{path}: cannot write files of type {kind or 'unknown'!r}; choose {', '.join(WRITES)}")
     if results > 1 and kind in (".npy", ".csv"):
         raise UsageError(f"{path}: {kind} holds one array, the program has {results} results; choose .npz or .json")
-    folder = file.parent
+    check_folder(path)
+
+
+def check_folder(path: str) -> None:
+    """Raises UsageError if nothing can be saved at this path."""
+    folder = Path(path).parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"{path}: the folder {folder} does not exist or cannot be written")
 

@@ -19,14 +19,14 @@ from ..run.rehearse import THIS_MACHINE, Report
 PLAIN_SECONDS = 5.0  # between lines where there is no terminal
 
 
-def run_live(study: Study, console: Console | None = None, prepared: str | None = None) -> Outcome:
+def run_live(study: Study, console: Console | None = None, profile: bool = False, prepared: str | None = None) -> Outcome:
     """Runs a study on this machine with a progress bar on stderr (a line now and then if that is no terminal)."""
     console = console or Console(stderr=True)
     display = Display(study.cost)
     if not console.is_terminal:
-        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where), prepared)
+        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where), profile, prepared)
     with Live(display, console=console, refresh_per_second=10, transient=True):
-        return study.run(display.update, prepared)
+        return study.run(display.update, profile, prepared)
 
 
 def prepare_live(study: Study, folder: str, console: Console | None = None) -> list[Path]:
@@ -43,7 +43,7 @@ class Display:
         self.cost = cost
         self.moves = sum(b for link, b in cost.links.items() if 0 in link)  # party 0 reports
         # a round costs a fixed time, a byte another one: both count for as much as they are predicted to take
-        waiting = cost.rounds * THIS_MACHINE.rtt_ms / 1e3
+        waiting = THIS_MACHINE.seconds(cost.rounds, 0)
         self.round_share = waiting / max(cost.seconds(THIS_MACHINE), waiting, 1e-9)
         self.rounds = self.moved = 0
         self.where = "starting the parties"

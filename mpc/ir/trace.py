@@ -18,14 +18,19 @@ from .types import Type
 
 PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 NOT_THE_USERS = (PACKAGE, copy.__file__)  # copy.copy(x) asks from its own file
+USERS = PACKAGE + "bench" + os.sep  # programs like those of users
 
 
 def user_line() -> Where:
     """The innermost source line that is not inside this package."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
+    while frame is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     return Where(Path(frame.f_code.co_filename).name, frame.f_lineno) if frame else NOWHERE
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(NOT_THE_USERS) and not file.startswith(USERS)
 
 
 class Node:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -16,17 +17,22 @@ from ..ir.program import Program, Where
 from ..ir.ranges import Range, annotate
 from ..ir.trace import Graph, Node, assemble, needed
 from ..ir.types import BOOL, INT64, DType
+from ..net.shaped import Network
 from ..protocols.base import Part, Protocol
 from ..ring.fixed import decode, encode, fits_int64
 from ..ring.packed import Packed
 from ..run.audit import Audit, Supply, audit
 from ..run.execute import Measured
+from ..run.profile import Profile
 from ..run.rehearse import Report, rehearse
 from .array import Array, Scope, Settings
 
 
 class Backend(ABC):
     """Runs programs for a session: the parties of this machine, or this party of many."""
+
+    profiled = False  # whether runs note what their time is spent on
+    ahead = False  # whether a dealer deals everything before the others begin, so that the phases do not overlap
 
     @abstractmethod
     def run(
@@ -106,8 +112,10 @@ class Session:
         self.protocol, self.protocol_name, self.n = protocol, name, n
         self.names = tuple(names) or tuple(f"party {i}" for i in range(n))
         self.settings = settings
+        self.network: Network | None = None  # that the parties' links behave like, where that is not the real one
         self.measured: list[Measured] = []  # of the last run, by party
         self._backend = backend
+        self._profile: Profile | None = None  # of the innermost `profile` block
         self._scope = Scope(Graph(), settings, self)
         self._arrays: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
         self._inputs: dict[int, tuple[int, Part]] = {}  # slot -> (owner, value), until it is shared
@@ -181,6 +189,11 @@ class Session:
         self._slots += 1
         return self._slots
 
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Names of the parties, and of a dealer that is none of them."""
+        return (*self.names, *(["dealer"] if self.protocol.has_dealer else []))
+
     # ---- before the run ----
     def equations(
         self,
@@ -197,7 +210,9 @@ class Session:
     def rehearse(self, program: Program) -> Report:
         """The cost of a program of this session."""
         report = rehearse(program, self.protocol, self.n)
-        report.names = (*self.names, *(["dealer"] if self.protocol.has_dealer else []))
+        report.names = self.processes
+        if self.network is not None and self.network not in report.networks:
+            report.networks = (self.network, *report.networks)
         return report
 
     def audit_of(self, program: Program, earlier: Sequence[Supply] = ()) -> Audit:
@@ -219,6 +234,26 @@ class Session:
         reveal are taken as not opened yet, which is an upper bound.
         """
         return self.rehearse(self.equations(arrays))
+
+    @contextmanager
+    def profile(self) -> Iterator[Profile]:
+        """Notes what the runs of a `with` block spend on each source line and operation: time, bytes, rounds.
+
+        with s.profile() as p:
+            y.reveal()
+        print(p)               # tables
+        p.save("trace.json")   # for chrome://tracing or Perfetto
+
+        The clock costs a few microseconds an operation.
+        """
+        if self._backend is None:
+            raise SessionError("this session only plans: no party is there whose time could be measured")
+        outer, self._profile = self._profile, Profile(self.processes)
+        self._backend.profiled = True
+        try:
+            yield self._profile
+        finally:
+            self._profile, self._backend.profiled = outer, outer is not None
 
     def audit(self, *arrays: Array) -> Audit:
         """Who supplies what and who learns what if these arrays are revealed to everyone."""
@@ -290,6 +325,8 @@ class Session:
         except BaseException:
             self.close()
             raise
+        if self._profile is not None:
+            self._profile.add(self.measured)
         for slot in slots:
             del self._inputs[slot]
         sources = [self._supplies([node]) for node in keep]

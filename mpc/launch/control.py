@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from .. import errors
 from ..errors import MPCError
 from ..protocols.base import Part
 from ..ring.packed import Packed
+from ..run.clock import Clock
+from ..run.execute import Measured
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
 
@@ -36,6 +39,17 @@ def receive(socket: zmq.Socket[Any]) -> tuple[dict[str, Any], list[Part]]:
     return header, parts
 
 
+def measured_fields(measured: Measured) -> dict[str, Any]:
+    """What a party measured, as plain fields."""
+    plain = {f.name: getattr(measured, f.name) for f in fields(measured)}
+    return {**plain, "clock": measured.clock.plain() if measured.clock else None}
+
+
+def measured_from(plain: dict[str, Any]) -> Measured:
+    """Inverse of `measured_fields`."""
+    return Measured(**{**plain, "clock": Clock.read(plain["clock"]) if plain["clock"] else None})
+
+
 def error_fields(error: BaseException, me: int) -> dict[str, Any]:
     """An exception as plain fields. Of an exception that is not ours only the class travels: its text may hold values."""
     if isinstance(error, MPCError):
@@ -44,9 +58,9 @@ def error_fields(error: BaseException, me: int) -> dict[str, Any]:
     return {"kind": "MPCError", "args": [f"party {me} failed with {type(error).__name__}"], "where": ""}
 
 
-def error_from(fields: dict[str, Any]) -> MPCError:
-    kind = getattr(errors, fields["kind"], MPCError)
-    error = kind(*fields["args"]) if isinstance(kind, type) and issubclass(kind, MPCError) else MPCError(*fields["args"])
-    if fields["where"] and hasattr(error, "where"):
-        error.where = fields["where"]
+def error_from(plain: dict[str, Any]) -> MPCError:
+    kind = getattr(errors, plain["kind"], MPCError)
+    error = kind(*plain["args"]) if isinstance(kind, type) and issubclass(kind, MPCError) else MPCError(*plain["args"])
+    if plain["where"] and hasattr(error, "where"):
+        error.where = plain["where"]
     return error

@@ -27,6 +27,7 @@ from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.session import Backend, Session
 from ..net import shared
+from ..net.shaped import Network
 from ..protocols.base import Part, Protocol, available
 from ..run.execute import Measured
 from ..run.shadow import Shadow
@@ -71,6 +72,7 @@ def local(
     deadline: float = 300.0,
     progress: Progress | None = None,
     check: str | None = None,
+    network: Network | str | None = None,
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
@@ -79,9 +81,10 @@ def local(
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. transport: "shared" moves data between the
     processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
     second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs. deadline: seconds a
-    party may take in a round. check: "shadow" computes every run in the clear as well, in this process, and stops with
-    ShadowError at the first operation that is farther from float64 than it promises. Raises UsageError for a combination
-    that does not exist, StoreError for preprocessing that does not fit or was used.
+    party may take in a round. network: makes the links as slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s,
+    40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over sockets. check: "shadow" computes every run in the clear as well, in
+    this process, and stops with ShadowError at the first operation that is farther from float64 than it promises. Raises
+    UsageError for a combination that does not exist, StoreError for preprocessing that does not fit or was used.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
@@ -90,8 +93,12 @@ def local(
     if check not in (None, "shadow"):
         raise UsageError(f'check={check!r}: choose "shadow" or None')
     shadow = Shadow() if check else None
-    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress, shadow)
-    return Session(chosen, protocol, parties, cluster, settings, names)
+    shape = None if network is None else Network.of(network)
+    transport = "zeromq" if shape else transport  # its queues hold what is still on the way
+    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress, shadow, shape)
+    session = Session(chosen, protocol, parties, cluster, settings, names)
+    session.network = shape
+    return session
 
 
 @contextlib.contextmanager
@@ -123,6 +130,7 @@ class LocalCluster(Backend):
         deadline: float,
         progress: Progress | None,
         shadow: Shadow | None = None,
+        network: Network | None = None,
     ) -> None:
         self.parties, self.processes = parties, parties + (protocol.has_dealer and prepared is None)
         self._progress, self._shadow = progress, shadow
@@ -142,7 +150,7 @@ class LocalCluster(Backend):
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
                           "session": session, "deadline": deadline, "memory": memory, "processes": self.processes,
-                          "prepared": str(prepared or "")}  # fmt: skip
+                          "prepared": str(prepared or ""), "network": network and [network.rtt_ms, network.mbit]}  # fmt: skip
                 with _undisturbed():  # a child that was started and not noted would outlive us
                     self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
@@ -192,7 +200,8 @@ class LocalCluster(Backend):
         for me, socket in enumerate(self._sockets):
             mine = inputs.get(me, {})
             command = {"do": "run", "epoch": self._epoch, "args": list(stored), "keep": list(keep), "drop": list(drop),
-                      "slots": list(mine), "progress": me == 0 and self._progress is not None}  # fmt: skip
+                      "slots": list(mine), "progress": me == 0 and self._progress is not None,
+                       "profiled": self.profiled, "ahead": self.ahead}  # fmt: skip
             control.send(socket, command, [packed, *mine.values()])
         answers = self._collect("done", None)
         self._running = False
@@ -201,7 +210,7 @@ class LocalCluster(Backend):
         for me, (header, parts) in enumerate(answers):
             for k, part in zip(header["known"], parts, strict=True):
                 revealed[k][me] = part
-            measured.append(Measured(header["rounds"], header["seconds"], header["sent"], header["received"]))
+            measured.append(control.measured_from(header["measured"]))
         return revealed, measured
 
     def _collect(self, wanted: str, seconds: float | None) -> list[tuple[dict[str, Any], list[Part]]]:
@@ -220,6 +229,10 @@ class LocalCluster(Backend):
                     errors[number[socket]] = control.error_from(header)
                 elif header["is"] == wanted:
                     answers[number[socket]] = (header, parts)
+                elif header["is"] == "ahead":  # a dealer has dealt: the others may begin
+                    for other in self._sockets:
+                        if other is not socket:
+                            control.send(other, {"do": "go"})
                 elif header["is"] == "progress" and self._progress is not None:
                     self._progress(header["rounds"], header["bytes"], header["where"])
             dead = [p for p, child in enumerate(self._children) if child.poll() is not None and p not in answers]

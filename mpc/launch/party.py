@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -18,12 +19,16 @@ import zmq
 from ..errors import MPCError, PeerLost, ProtocolError
 from ..ir.program import Eqn, Program
 from ..net.channel import Channel, explain
+from ..net.shaped import Network, Shaped
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
+from ..run.clock import Clock
 from ..run.execute import Party
 from ..run.store import Store, path_of
 from . import control
+
+HOLD = 5  # ms between two looks at what a dealer who runs ahead has sent
 
 
 def main() -> None:
@@ -76,6 +81,8 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
             channel: Channel = Shared(*ends, descriptor=config["memory"], deadline=config["deadline"])
         else:
             channel = ZeroMQ(*ends, deadline=config["deadline"])
+        if config["network"]:
+            channel = Shaped(channel, Network(*config["network"]))
         party = Party(me, n, protocol, channel, prepared)
     except MPCError as error:
         control.send(socket, {"is": "error", **control.error_fields(error, me)})
@@ -118,18 +125,45 @@ def _run(party: Party, header: dict[str, Any], parts: list[Part], programs: dict
         where = f"{eqn.op}  {eqn.where}" if eqn else ""
         control.send(socket, {"is": "progress", "rounds": rounds, "bytes": moved, "where": where})
 
-    reports = progress if header["progress"] else None
-    results, measured = party.run(program, [party.store[k] for k in header["args"]], inputs, header["epoch"], reports)
+    def hold() -> None:
+        if party.deals:
+            control.send(socket, {"is": "ahead"})
+        else:
+            while not socket.poll(HOLD):
+                party.channel.make_way()
+            control.receive(socket)  # "go"
+
+    results, measured = party.run(
+        program,
+        [party.store[k] for k in header["args"]],
+        inputs,
+        header["epoch"],
+        progress if header["progress"] else None,
+        Clock() if header["profiled"] else None,
+        hold if header["ahead"] else None,
+    )
+    measured.peak = peak_memory()
     revealed = results[: len(results) - len(header["keep"])]
     for number, value in zip(header["keep"], results[len(revealed) :], strict=True):
         party.store[number] = value
     known = [k for k, value in enumerate(revealed) if value is not None]
     control.send(
         socket,
-        {"is": "done", "known": known, "rounds": measured.rounds, "seconds": measured.seconds, "sent": measured.sent,
-         "received": measured.received},
+        {"is": "done", "known": known, "measured": control.measured_fields(measured)},
         [np.asarray(revealed[k], order="C") if isinstance(revealed[k], np.ndarray) else revealed[k] for k in known],
-    )  # fmt: skip
+    )
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process has held at most.
+
+    From /proc where there is one: `ru_maxrss` of a new process begins with what its parent held when it started it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 if __name__ == "__main__":

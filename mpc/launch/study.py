@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,11 @@ from ..errors import UsageError
 from ..ir.types import DType
 from ..lang.program import Planned, Program
 from ..lang.session import Session
+from ..net.shaped import Network
 from ..protocols.base import available
 from ..run.audit import Audit
-from ..run.execute import Measured
+from ..run.execute import Measured, Phases, phases
+from ..run.profile import Profile
 from ..run.rehearse import Report
 from ..run.store import prepare
 from .local import Progress, choose_protocol, choose_settings, local
@@ -31,6 +34,7 @@ class Outcome:
     receivers: dict[str, tuple[str, ...]]  # who learnt each
     cost: Report  # what the rehearsal predicted
     measured: list[Measured]  # by process
+    profile: Profile | None = None  # what each source line cost, where that was asked for
 
     @property
     def rounds(self) -> int:
@@ -45,6 +49,11 @@ class Outcome:
     def seconds(self) -> float:
         """From the agreement on the program to the last result."""
         return max(m.seconds for m in self.measured)
+
+    @property
+    def phases(self) -> Phases:
+        """Time and bytes before the data matter, and with them."""
+        return phases(self.measured)
 
     @property
     def as_predicted(self) -> bool:
@@ -62,7 +71,8 @@ class Study:
     outcome = study.run()   # every party as a process of this machine
 
     data: per input an array, or (shape, dtype or None) where only the plan is wanted; inputs that are left out come from
-    their `load` function. parties: by default as many as the protocol needs to seat every role. Raises UsageError for a
+    their `load` function. parties: by default as many as the protocol needs to seat every role. network: as in `mpc.local`;
+    the cost is predicted for it too. Raises UsageError for a
     combination that does not exist, InputError for data that does not fit the program.
     """
 
@@ -75,18 +85,21 @@ class Study:
         parties: int | None = None,
         truncation: str = "dither",
         dtype: DType | None = None,
+        network: Network | str | None = None,
     ) -> None:
         if not isinstance(program, Program):
             raise UsageError("a study needs a function decorated with @mpc.program")
         self.program, self.protocol = program, protocol
         self.parties = seat(program, protocol, parties)
         self._truncation, self._dtype = truncation, dtype
+        self.network = None if network is None else Network.of(network)
         self.data = {**program.load(set(program.inputs) - set(data or {})), **(data or {})}
         self._plan = self._planned(None)
 
     def _planned(self, running: Session | None) -> Planned:
         chosen, settings = choose_protocol(self.protocol, len(self.parties)), choose_settings(self._truncation, self._dtype)
         session = running or Session(chosen, self.protocol, len(self.parties), None, settings, self.parties)
+        session.network = self.network
         return self.program.plan(session, self.data)
 
     @property
@@ -126,9 +139,10 @@ class Study:
         chosen = choose_protocol(self.protocol, len(self.parties))
         return prepare(self._plan.equations, self.protocol, chosen, len(self.parties), Path(folder), progress)
 
-    def run(self, progress: Progress | None = None, prepared: str | Path | None = None) -> Outcome:
+    def run(self, progress: Progress | None = None, profile: bool = False, prepared: str | Path | None = None) -> Outcome:
         """Runs the program with every party as a process of this machine. progress: called about ten times a second with
-        rounds done, bytes moved by party 0, and "operation  file:line". prepared: a folder that `prepare` wrote."""
+        rounds done, bytes moved by party 0, and "operation  file:line". profile: also notes what each source line
+        costs. prepared: a folder that `prepare` wrote."""
         cost = self.cost
         n = len(self.parties)
         shapes = [name for name, value in self.data.items() if isinstance(value, tuple)]
@@ -142,11 +156,13 @@ class Study:
             names=self.parties,
             prepared=prepared,
             progress=progress,
+            network=self.network,
         ) as session:
             plan = self._planned(session)
-            values = plan.values()
+            with session.profile() if profile else nullcontext() as found:
+                values = plan.values()
             measured = session.measured
-        return Outcome(plan.arrange(values), dict(zip(plan.names, values, strict=True)), self.outputs, cost, measured)
+        return Outcome(plan.arrange(values), dict(zip(plan.names, values, strict=True)), self.outputs, cost, measured, found)
 
 
 def seat(program: Program, protocol: str, parties: int | None = None) -> tuple[str, ...]:

@@ -32,33 +32,33 @@ class Meter:
     """
 
     def __init__(self, out: Mapping[int, Lane], into: Mapping[int, Lane]) -> None:
-        self._out, self._into = out, into
+        self.out, self.into = out, into
         self._before: dict[Lane, tuple[int, int, int]] = dict.fromkeys((*out.values(), *into.values()), (0, 0, 0))
 
     @property
     def bytes_sent(self) -> dict[int, int]:
         """Payload bytes to each peer."""
-        return {peer: self._since(lane)[0] for peer, lane in self._out.items()}
+        return {peer: self._since(lane)[0] for peer, lane in self.out.items()}
 
     @property
     def bytes_received(self) -> dict[int, int]:
         """Payload bytes from each peer."""
-        return {peer: self._since(lane)[0] for peer, lane in self._into.items()}
+        return {peer: self._since(lane)[0] for peer, lane in self.into.items()}
 
     @property
     def messages_sent(self) -> dict[int, int]:
         """Messages with arrays to each peer."""
-        return {peer: self._since(lane)[1] for peer, lane in self._out.items()}
+        return {peer: self._since(lane)[1] for peer, lane in self.out.items()}
 
     @property
     def messages_received(self) -> dict[int, int]:
         """Messages with arrays from each peer."""
-        return {peer: self._since(lane)[1] for peer, lane in self._into.items()}
+        return {peer: self._since(lane)[1] for peer, lane in self.into.items()}
 
     @property
     def overhead(self) -> int:
         """Bytes of headers and control frames that this party sent."""
-        return sum(HEADER * messages + extra for _, messages, extra in map(self._since, self._out.values()))
+        return sum(HEADER * messages + extra for _, messages, extra in map(self._since, self.out.values()))
 
     def reset(self) -> None:
         """Set everything to zero."""
@@ -94,6 +94,13 @@ class Channel(ABC):
         Raises `ProtocolError` if something else comes, `PeerLost` if any party is gone or has aborted, `Timeout` if
         nothing comes within the deadline of a round.
         """
+
+    def make_way(self) -> None:
+        """Takes in what has come, for later: a party that does not receive for long calls it, so that senders go on.
+
+        Nothing, where `send` waits for nobody.
+        """
+        return
 
     @abstractmethod
     def abort(self, reason: str, blame: int | None = None) -> None:

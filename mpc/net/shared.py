@@ -134,7 +134,7 @@ class Shared(ZeroMQ):
             if gone:
                 raise self._lost(link, round)
             self._watch(round)
-            self._make_way()
+            self.make_way()
             if now - progress > self._deadline:
                 raise Timeout(peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
 
@@ -149,7 +149,7 @@ class Shared(ZeroMQ):
             if done:
                 progress = time.monotonic()
                 continue
-            self._make_way()
+            self.make_way()
             try:
                 self._watch(round)
                 if link.gone:
@@ -160,7 +160,7 @@ class Shared(ZeroMQ):
                 self._over = error
                 raise
 
-    def _make_way(self) -> None:
+    def make_way(self) -> None:
         """Takes aside what stands in full pipes to this party, so that parties who wait for each other go on."""
         for peer, aside in self._aside.items():
             pipe = self._pipes[peer, self.me]

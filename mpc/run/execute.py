@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..net.channel import Channel
 from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Array, Ring
+from .clock import Clock
 from .interpret import Context, interpret
 from .store import EPOCH, Store
 
@@ -50,6 +52,7 @@ class _Flow:
     MARK, BEHIND = 16 << 20, 4
 
     def __init__(self, party: Party, dealer: int, consumer: int) -> None:
+        self.behind = self.BEHIND
         self.party, self.deals, self.peer = party, party.me == dealer, consumer if party.me == dealer else dealer
         self.passed, self.marks, self.answers = 0, 0, deque[_Arrival]()
 
@@ -61,7 +64,7 @@ class _Flow:
                 answer = _Arrival(self.party)
                 self.party.expect(answer, self.peer, [("|u1", (0,))])
                 self.answers.append(answer)
-                if len(self.answers) > self.BEHIND:
+                if len(self.answers) > self.behind:
                     self.answers.popleft()[self.peer]
             else:
                 self.party.channel.send(self.peer, self.party.step, [np.empty(0, np.uint8)])
@@ -79,6 +82,54 @@ class Measured:
     seconds: float = 0.0
     sent: dict[int, int] = field(default_factory=dict)  # payload bytes to each party
     received: dict[int, int] = field(default_factory=dict)
+    waited: dict[int, float] = field(default_factory=dict)  # seconds for messages of each party
+    deals: bool = False  # whether this process deals, ahead of and apart from the data
+    peak: int = 0  # bytes of memory at most, since the process started
+    clock: Clock | None = None  # what the time was spent on, where the run was profiled
+
+    @property
+    def busy(self) -> float:
+        """Seconds in which it did not wait for a message."""
+        return self.seconds - sum(self.waited.values())
+
+
+@dataclass(frozen=True)
+class Phases:
+    """What a run spends before the data matter (offline) and with them (online).
+
+    Offline is what a dealer does: its working time, and the bytes it sends. Online is the rest: the time of the party that
+    consumes what is dealt, less what it waited for the dealer. So online includes expanding the parties' own words from
+    their seeds, which is fused with the arithmetic. In an ordinary run both happen at once and share the cores; after a
+    run that was told to deal `ahead`, the two figures are those of phases that did not overlap. A protocol without a dealer
+    has no offline phase.
+    """
+
+    offline_seconds: float
+    online_seconds: float
+    offline: dict[tuple[int, int], int]  # (from, to) -> payload bytes
+    online: dict[tuple[int, int], int]
+
+    @property
+    def offline_bytes(self) -> int:
+        return sum(self.offline.values())
+
+    @property
+    def online_bytes(self) -> int:
+        return sum(self.online.values())
+
+
+def phases(measured: Sequence[Measured]) -> Phases:
+    """The phases of a run, from what its processes measured."""
+    dealers = {p for p, m in enumerate(measured) if m.deals}
+    links = {(i, j): b for i, m in enumerate(measured) for j, b in sorted(m.sent.items()) if b}
+    waited = [(m.seconds, sum(s for p, s in m.waited.items() if p in dealers), m.deals) for m in measured]
+    consumers = [seconds - w for seconds, w, deals in waited if w and not deals]
+    return Phases(
+        max((measured[p].busy for p in dealers), default=0.0),
+        max(consumers or [seconds for seconds, _, deals in waited if not deals]),
+        {link: b for link, b in links.items() if link[0] in dealers},
+        {link: b for link, b in links.items() if link[0] not in dealers},
+    )
 
 
 class Party:
@@ -95,6 +146,9 @@ class Party:
             seeds[n] = prepared.seed
         self.protocol = protocol(me, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
         self.store: dict[int, Value] = {}
+        self.deals = self.protocol.stream is not None and self.protocol.stream[0] == me
+        self._measured = Measured()  # of the present run
+        self._ahead: Callable[[], None] | None = None  # what to call once all is dealt
         self.step = 0  # yields so far: the round number in the frames
         stream = self.protocol.stream if prepared is None else None
         self._flow = _Flow(self, *stream) if stream and me in stream else None
@@ -152,8 +206,15 @@ class Party:
         inputs: Mapping[int, Part],
         epoch: int,
         progress: Progress | None = None,
+        clock: Clock | None = None,
+        hold: Callable[[], None] | None = None,
     ) -> tuple[list[Any], Measured]:
-        """The program's results at this party: a share, a revealed value, or None where only others learn it."""
+        """The program's results at this party: a share, a revealed value, or None where only others learn it.
+
+        clock: notes what the time is spent on. hold: with a protocol that deals, separates the phases: the dealer calls it
+        when it has dealt all that it can without an answer, and does not wait for flow control; the others call it before
+        they begin, and it returns when the dealer has called.
+        """
         if self.prepared is not None:
             if epoch != EPOCH:
                 raise StoreError("preprocessing serves one run: this session has had it")
@@ -161,15 +222,25 @@ class Party:
         self.agree(program, epoch)
         if self.prepared is not None:
             self.prepared.use()
+        measured = Measured(deals=self.deals, clock=clock)
+        self._measured, self._ahead = measured, hold if self.deals else None
+        if self._flow is not None:
+            self._flow.behind = _Flow.BEHIND if hold is None else 1 << 30
+        if hold is not None and self.protocol.stream is not None and not self.deals:
+            hold()
         current: list[Eqn | None] = [None]
 
-        def observe(eqn: Eqn, _: Exchange) -> None:
+        def observe(eqn: Eqn, ex: Exchange) -> None:
             current[0] = eqn
+            if clock is not None:
+                clock.exchanged(eqn, sum(a.nbytes for arrays in ex.send.values() for a in arrays), ex.turn)
 
-        context = Context(self.protocol, epoch, dict(inputs), observe)
+        context = Context(self.protocol, epoch, dict(inputs), observe, clock=clock)
         meter = self.channel.meter
         sent, received = dict(meter.bytes_sent), dict(meter.bytes_received)
-        start, measured = time.perf_counter(), Measured()
+        if clock is not None:
+            clock.start()
+        start = time.perf_counter()
 
         def report() -> None:
             if progress is not None:
@@ -181,13 +252,19 @@ class Party:
             if current[0] is not None and not error.where:
                 error.where = f"{current[0].op}, {current[0].where}"
             raise
+        self._dealt()
         measured.seconds = time.perf_counter() - start
+        if clock is not None:
+            clock.stop()
         measured.sent = {p: b - sent.get(p, 0) for p, b in meter.bytes_sent.items()}
         measured.received = {p: b - received.get(p, 0) for p, b in meter.bytes_received.items()}
         return results, measured
 
     def _drive(self, steps: Steps[list[Any]], measured: Measured, report: Callable[[], None]) -> list[Any]:
-        send, now, due = self.channel.send, time.monotonic, time.monotonic() + PROGRESS_SECONDS
+        now, due, clock = time.monotonic, time.monotonic() + PROGRESS_SECONDS, measured.clock
+        send = self.channel.send
+        if clock is not None:
+            send = partial(_sent, clock, send)
         arrival: Any = None
         while True:
             try:
@@ -207,6 +284,8 @@ class Party:
             for peer, specs in ex.recv.items():
                 self.expect(arrival, peer, specs)
             measured.rounds += ex.turn
+            if clock is not None and ex.turn:
+                clock.turn()
             if now() > due:
                 due = now() + PROGRESS_SECONDS
                 report()
@@ -218,7 +297,20 @@ class Party:
     def receive(self, peer: int) -> None:
         """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
         arrival, step, specs = self._expected[peer].popleft()
+        self._dealt()
+        start, recv, clock = time.perf_counter(), self.channel.recv, self._measured.clock
         if self.prepared is not None and peer == self.n:
-            arrival.arrays[peer] = self.prepared.read(step, specs)
-        else:
-            arrival.arrays[peer] = self.channel.recv(peer, step, specs)
+            recv = self.prepared.recv
+        arrival.arrays[peer] = recv(peer, step, specs) if clock is None else clock.wait(peer, recv, peer, step, specs)
+        waited = self._measured.waited
+        waited[peer] = waited.get(peer, 0.0) + time.perf_counter() - start
+
+    def _dealt(self) -> None:
+        """At a dealer that must wait, or has ended: tells those who are held back that it went as far ahead as it can."""
+        if self._ahead is not None:
+            self._ahead()
+            self._ahead = None
+
+
+def _sent(clock: Clock, send: Callable[..., None], peer: int, *args: Any) -> None:
+    clock.send(peer, send, peer, *args)

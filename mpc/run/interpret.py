@@ -17,6 +17,7 @@ from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
 from ..ring.ring import Ring, blank, words_for
+from .clock import Clock, timed
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
@@ -35,6 +36,7 @@ class Context:
     steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
+    clock: Clock | None = None  # told which equation is at work
     clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
 
 
@@ -86,7 +88,7 @@ def interpret(
 
     def advance(i: int, inbox: Any) -> None:
         try:
-            waiting[i] = ex = live[i].send(inbox)
+            waiting[i] = ex = timed(ctx.clock, eqns[i], where, live[i].send, inbox)
         except StopIteration as end:
             del live[i]
             finish(i, end.value)
@@ -99,7 +101,8 @@ def interpret(
         while ready:
             i = heapq.heappop(ready)
             line = eqns[i].where if eqns[i].where.line else where
-            step = start(eqns[i], [env[v] for v in eqns[i].ins], ctx, base + plan.offset[i], line, alone)
+            ins = [env[v] for v in eqns[i].ins]
+            step = timed(ctx.clock, eqns[i], line, start, eqns[i], ins, ctx, base + plan.offset[i], line, alone)
             if isinstance(step, Generator):
                 live[i] = step
                 advance(i, None)

@@ -12,28 +12,19 @@ import numpy as np
 from ..errors import MPCError
 from ..ir.program import Eqn, Program
 from ..ir.types import Type
+from ..net.shaped import LAN, WAN, Network
 from ..protocols.base import Exchange, Origin, Protocol, Share, Spec, Value
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.ring import Array, Shapes, blank
 from .interpret import Context, interpret
 
-
-@dataclass(frozen=True)
-class Network:
-    """A network to predict for."""
-
-    name: str
-    rtt_ms: float
-    mbit: float
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.rtt_ms:g} ms, {self.mbit:g} Mbit/s)"
+THIS_MACHINE = Network(0.08, 16000, "this machine")  # processes side by side, as `mpc.local` starts them
 
 
-LAN = Network("LAN", 0.2, 1000)
-WAN = Network("WAN", 40, 100)
-THIS_MACHINE = Network("this machine", 0.1, 16000)  # processes side by side, as `mpc.local` starts them
+# What a core does in a second, and core-seconds that a round takes at each process: Python, and waking up two threads. As
+# measured on the machine of docs/performance.md.
+MULTIPLICATIONS, WORDS, ROUND = 9e9, 0.4e9, 0.23e-3
 
 
 @dataclass
@@ -54,12 +45,15 @@ class Report:
     rounds: int = 0
     links: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))  # (from, to) -> bytes
     messages: int = 0
+    tail: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # bytes a party sends after the last dealt ones
     dealer: int | None = None
+    processes: int = 0
     by_op: dict[str, OpCost] = field(default_factory=lambda: defaultdict(OpCost))
     by_line: dict[str, OpCost] = field(default_factory=lambda: defaultdict(OpCost))
     multiplications: int = 0  # ring multiplications in products of all parties
     words: int = 0  # ring words written by all parties
     names: tuple[str, ...] = ()  # of the processes
+    networks: tuple[Network, ...] = (LAN, WAN)  # to predict for
 
     @property
     def dealt_bytes(self) -> int:
@@ -74,10 +68,15 @@ class Report:
         return sum(b for (i, _), b in self.links.items() if i == party)
 
     def seconds(self, network: Network, cores: int = 2) -> float:
-        """Predicted: rounds, bytes of the busiest party, and work at nominal kernel rates on this many cores in all."""
-        busiest = max((self.sent(i) for i, _ in self.links), default=0)
-        compute = (self.multiplications / 5e9 + self.words / 0.4e9) / cores
-        return self.rounds * network.rtt_ms / 1e3 + busiest * 8 / (network.mbit * 1e6) + compute + 20e-6 * self.rounds
+        """Predicted: rounds, bytes, and work at nominal rates on this many cores in all.
+
+        Parties send at once, and a dealer runs ahead of them: either their bytes decide, or the dealer's and what parties
+        send after the last of them.
+        """
+        online = max((self.sent(i) for i, _ in self.links if i != self.dealer), default=0)
+        dealt = self.dealt_bytes + max(self.tail.values(), default=0) if self.dealt_bytes else 0
+        work = self.multiplications / MULTIPLICATIONS + self.words / WORDS + self.rounds * self.processes * ROUND
+        return network.seconds(self.rounds, max(online, dealt)) + work / cores
 
     # ---- presentation ----
     def name(self, party: int) -> str:
@@ -85,9 +84,9 @@ class Report:
 
     def summary(self) -> str:
         """The cost in one line."""
-        times = ", ".join(f"{_duration(self.seconds(n))} on a {n.name}" for n in (LAN, WAN))
+        times = ", ".join(f"{duration(self.seconds(n))} on {n}" for n in self.networks)
         return (
-            f"{self.rounds:,} rounds, {_size(self.online_bytes)} between parties, {_size(self.dealt_bytes)} of correlated "
+            f"{self.rounds:,} rounds, {size_of(self.online_bytes)} between parties, {size_of(self.dealt_bytes)} of correlated "
             f"randomness; predicted {times}"
         )
 
@@ -108,7 +107,7 @@ class Report:
             ],
             "predicted": [
                 {"network": n.name, "rtt_ms": n.rtt_ms, "mbit": n.mbit, "seconds": round(self.seconds(n), 6)}
-                for n in (LAN, WAN)
+                for n in self.networks
             ],
             "operations": costs(self.by_op),
             "lines": costs(self.by_line),
@@ -118,19 +117,19 @@ class Report:
         rows: list[tuple[str, ...]] = [
             ("rounds", f"{self.rounds:,}"),
             ("messages", f"{self.messages:,}"),
-            ("between parties", _size(self.online_bytes)),
-            ("correlated randomness", f"{_size(self.dealt_bytes)} dealt" if self.dealer is not None else "none"),
+            ("between parties", size_of(self.online_bytes)),
+            ("correlated randomness", f"{size_of(self.dealt_bytes)} dealt" if self.dealer is not None else "none"),
         ]
-        rows += [(f"predicted, {n}", _duration(self.seconds(n))) for n in (LAN, WAN)]
-        blocks = [_table(("cost of one run", ""), rows)]
+        rows += [(f"predicted, {n}", duration(self.seconds(n))) for n in self.networks]
+        blocks = [table_of(("cost of one run", ""), rows)]
         if self.links:
-            links = [(self.name(i), self.name(j), _size(b)) for (i, j), b in sorted(self.links.items())]
-            blocks.append(_table(("from", "to", "payload"), links, 2))
+            links = [(self.name(i), self.name(j), size_of(b)) for (i, j), b in sorted(self.links.items())]
+            blocks.append(table_of(("from", "to", "payload"), links, 2))
         for title, costs in (("operation", self.by_op), ("source line", self.by_line)):
             ranked = [(k, c) for k, c in _ranked(costs) if k][:MOST]
-            lines = [(k, f"{c.rounds:,}", _size(c.online), _size(c.dealt)) for k, c in ranked]
+            lines = [(k, f"{c.rounds:,}", size_of(c.online), size_of(c.dealt)) for k, c in ranked]
             if lines:
-                blocks.append(_table((f"most expensive {title}", "rounds", "online", "dealt"), lines))
+                blocks.append(table_of((f"most expensive {title}", "rounds", "online", "dealt"), lines))
         return "\n\n".join(blocks)
 
 
@@ -139,10 +138,10 @@ MOST = 8  # rows of a table of expensive things
 
 def _ranked(costs: dict[str, OpCost]) -> list[tuple[str, OpCost]]:
     """By predicted LAN time, most first."""
-    return sorted(costs.items(), key=lambda kc: (-(kc[1].bytes * 8e-9 / 2 + kc[1].rounds * 0.2e-3), kc[0]))
+    return sorted(costs.items(), key=lambda kc: (-LAN.seconds(kc[1].rounds, kc[1].bytes // 2), kc[0]))
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1) -> str:
+def table_of(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1) -> str:
     """Columns: the first `text` of them words, the others numbers."""
     width = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
 
@@ -154,7 +153,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1
     return "\n".join([line(head), "-" * (sum(width) + 2 * (len(width) - 1)), *map(line, rows)])
 
 
-def _size(count: int) -> str:
+def size_of(count: int) -> str:
     """1.25 MB"""
     for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= one:
@@ -162,7 +161,8 @@ def _size(count: int) -> str:
     return f"{count} B"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """12.3 ms"""
     if seconds >= 120:
         return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
@@ -175,7 +175,7 @@ def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = Non
     `args`: per party, the stored values that the program takes; blanks are made where it is None.
     """
     processes = n + protocol.has_dealer
-    report = Report()
+    report = Report(processes=processes)
     rings = [Shapes() for _ in range(processes)]
     loops = Loops(report, rings)
     parties: list[Generator[Exchange, Any, list[Value]]] = []
@@ -295,8 +295,13 @@ def _check(exchanges: list[Any], report: Report, protocol: type[Protocol]) -> No
             expects = list(exchanges[j].recv.get(i, []))
             if sends != expects:
                 raise MPCError(f"{protocol.__name__} is broken: party {i} sends {sends}, party {j} expects {expects}")
-            report.links[i, j] += sum(a.nbytes for a in arrays)
+            sent = sum(a.nbytes for a in arrays)
+            report.links[i, j] += sent
             report.messages += 1
+            if i != report.dealer:
+                report.tail[i] += sent
+            elif sent:
+                report.tail.clear()
         for j, specs in ex.recv.items():
             if specs and i not in exchanges[j].send:
                 raise MPCError(f"{protocol.__name__} is broken: party {i} waits for party {j}, which sends nothing")

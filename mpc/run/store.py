@@ -144,8 +144,8 @@ class Store:
         _note(ledger(), f"{self.label.deal}-{self.label.party}", self.path)
         os.unlink(self.path)
 
-    def read(self, round: int, specs: Sequence[Spec]) -> list[Array]:
-        """What the dealer dealt at this yield. Raises StoreError if something else is there."""
+    def recv(self, peer: int, round: int, specs: Sequence[Spec]) -> list[Array]:
+        """What the dealer dealt at this yield, as a channel gives it. Raises StoreError if something else is there."""
         plan = layout(tuple(specs))
         head = self._take(HEADER + plan.size if plan.joined else HEADER, round)
         frames: list[Any] = [head]

@@ -116,6 +116,31 @@ def test_cost(folder: Path, mpc_command: Run):
     assert [n["network"] for n in found["cost"]["predicted"]] == ["LAN", "WAN"]
 
 
+def test_networks(folder: Path, mpc_command: Run):
+    """One that is named comes first, beside the usual two; a run is slowed down to it."""
+    found = json.loads(mpc_command("cost", "study.py", *SHAPES, "--network", "10,50", "--json").stdout)
+    assert [(n["rtt_ms"], n["mbit"]) for n in found["cost"]["predicted"]] == [(10, 50), (0.2, 1000), (40, 100)]
+    result = mpc_command("run", "study.py", *DATA, "--network", "10,50", "--json")
+    assert result.exit_code == 0, result.stderr
+    measured = json.loads(result.stdout)["measured"]
+    assert measured["as_predicted"] and measured["seconds"] >= measured["rounds"] * 0.005
+    refused(mpc_command("cost", "study.py", *SHAPES, "--network", "moon"), 2, "moon", "lan, wan")
+
+
+def test_profile_and_trace(folder: Path, mpc_command: Run):
+    result = mpc_command("run", "study.py", *DATA, "--profile", "--trace", "trace.json", "--json")
+    assert result.exit_code == 0, result.stderr
+    for words in ("source line", "study.py:6", "wait", "trace saved to trace.json"):
+        assert words in result.stderr
+    found = json.loads(result.stdout)
+    lines = {row["what"]: row for row in found["profile"]["lines"]}
+    assert sum(row["online"] + row["dealt"] for row in lines.values()) == found["measured"]["bytes"]
+    events = json.loads(Path("trace.json").read_text())["traceEvents"]
+    assert {e["args"]["name"] for e in events if e["ph"] == "M"} == {"hospital_a", "hospital_b", "helper"}
+    assert any(e["ph"] == "X" and e["args"]["line"] == "study.py:6" for e in events)
+    refused(mpc_command("run", "study.py", *DATA, "--trace", "no/such/folder.json"), 2, "no/such")
+
+
 def test_no_process_for_a_plan(folder: Path, mpc_command: Run, monkeypatch: pytest.MonkeyPatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a plan started a process")

@@ -163,9 +163,22 @@ def test_seconds_grow_with_rounds_and_bytes():
     report = Report(rounds=10)
     report.links[0, 1] = 10**6
     assert report.seconds(LAN) < report.seconds(WAN)
-    slow, fast = Network("a", 0, 8), Network("b", 0, 80)
+    slow, fast = Network(0, 8), Network(0, 80)
     assert report.seconds(slow) - report.seconds(fast) == pytest.approx(0.9)
-    assert report.seconds(Network("a", 100, 8)) - report.seconds(slow) == pytest.approx(1.0)
+    assert report.seconds(Network(200, 8)) - report.seconds(slow) == pytest.approx(1.0)  # both ways at once: half a round trip
+
+
+def test_dealt_bytes_do_not_wait_for_the_others():
+    """A dealer runs ahead, so its line and the parties' are busy at once; what is sent after its last message comes on top."""
+    with open_session("helper", 3) as s:
+        network = Network(0, 1)  # bytes decide
+        x = s.placeholder((1000,), owner=0)
+        cost = s.cost(mpc.nn.relu(x))
+        seconds = cost.seconds(network, cores=10**9)
+        assert cost.sent(0) < cost.dealt_bytes
+        assert seconds == pytest.approx((cost.dealt_bytes + 2 * 8000) * 8e-6)  # party 0 reveals to two
+        opened = s.cost(x @ x)
+        assert opened.seconds(network, cores=10**9) == pytest.approx(opened.sent(0) * 8e-6)
 
 
 # ---- a protocol that is wrong is told so ----

@@ -1,0 +1,184 @@
+"""Networks with their real architecture: LeNet, a BERT-base encoder layer, ResNet-18 and ResNet-50 (batch norm folded).
+
+Each is written once over a kit of layers. `mpc.nn` is the kit for secrets; `Clear`, here, the same in NumPy. All weights are
+arguments, in the order in which the network meets them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Plain = np.ndarray
+Normal = Callable[..., Plain]  # shape -> numbers of mean 0 and deviation 1
+_ERF = np.vectorize(math.erf, otypes=[float])
+
+
+class Clear:
+    """The layers of `mpc.nn` that the networks use, in NumPy."""
+
+    @staticmethod
+    def relu(x: Plain) -> Any:
+        return np.maximum(x, 0)
+
+    @staticmethod
+    def sigmoid(x: Plain) -> Any:
+        return 1 / (1 + np.exp(-x))
+
+    @staticmethod
+    def gelu(x: Plain) -> Any:
+        return x / 2 * (1 + _ERF(x / math.sqrt(2)))
+
+    @staticmethod
+    def softmax(x: Plain) -> Any:
+        e = np.exp(x - x.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    @staticmethod
+    def linear(x: Plain, weight: Plain, bias: Plain) -> Any:
+        return x @ weight + bias
+
+    @staticmethod
+    def conv2d(x: Plain, weight: Plain, bias: Plain | float = 0.0, stride: int = 1, padding: int = 0) -> Any:
+        padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+        return np.moveaxis(np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))), -1, 1) + np.reshape(bias, (1, -1, 1, 1))
+
+    @staticmethod
+    def max_pool2d(x: Plain, size: int = 2, stride: int | None = None) -> Any:
+        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))
+        return windows[:, :, :: stride or size, :: stride or size].max((4, 5))
+
+    @staticmethod
+    def global_avg_pool2d(x: Plain) -> Any:
+        return x.mean((2, 3))
+
+    @staticmethod
+    def layer_norm(x: Plain, weight: Plain, bias: Plain, eps: float = 1e-3) -> Any:
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + eps) * weight + bias
+
+
+# ---- LeNet-5 with ReLU and maximum, as the peers measure it ----
+def lenet_data(normal: Normal, batch: int = 32) -> list[Plain]:
+    shapes = [(batch, 1, 28, 28), (6, 1, 5, 5), (16, 6, 5, 5), (400, 120), (120, 84), (84, 10)]
+    return [normal(*s) / math.sqrt(math.prod(s[1:] if len(s) == 4 else s[:1]) / 4) for s in shapes]
+
+
+def lenet(kit: Any, x: Any, c1: Any, c2: Any, f1: Any, f2: Any, f3: Any) -> Any:
+    """Images (n, 1, 28, 28) to scores (n, 10)."""
+    x = kit.max_pool2d(kit.relu(kit.conv2d(x, c1, padding=2)))
+    x = kit.max_pool2d(kit.relu(kit.conv2d(x, c2)))
+    x = kit.relu(x.reshape(x.shape[0], -1) @ f1)
+    return kit.relu(x @ f2) @ f3
+
+
+# ---- logistic regression ----
+def logreg(kit: Any, x: Any, y: Any, w: Any, epochs: int = 10) -> Any:
+    """Weights after full-batch gradient steps at rate 1: x (n, k), y (n,) of 0 and 1, w (k,)."""
+    for _ in range(epochs):
+        w = w - (x.T @ (kit.sigmoid(x @ w) - y)) * (1 / x.shape[0])
+    return w
+
+
+# ---- an encoder layer of a transformer (Vaswani et al., NeurIPS 2017; Devlin et al., NAACL 2019) ----
+class Encoder(NamedTuple):
+    """Width of a token, attention heads, width of the feed-forward network."""
+
+    hidden: int
+    heads: int
+    inner: int
+
+    def data(self, normal: Normal, length: int = 128) -> list[Plain]:
+        """Tokens (length, hidden), then weight and bias of query, key, value, output, norm, up, down, norm."""
+
+        def linear(rows: int, columns: int) -> list[Plain]:
+            return [normal(rows, columns) / math.sqrt(rows), normal(columns) * 0.1]
+
+        square = [w for _ in range(4) for w in linear(self.hidden, self.hidden)]
+        norms = [[1 + 0.1 * normal(self.hidden), 0.1 * normal(self.hidden)] for _ in range(2)]
+        up, down = linear(self.hidden, self.inner), linear(self.inner, self.hidden)
+        return [normal(length, self.hidden), *square, *norms[0], *up, *down, *norms[1]]
+
+    def run(self, kit: Any, x: Any, *weights: Any) -> Any:
+        """Tokens to tokens: attention and a feed-forward network, each with a residual and a norm."""
+        query, key, value, output, norm1, up, down, norm2 = (weights[i : i + 2] for i in range(0, 16, 2))
+        length, width = x.shape[0], self.hidden // self.heads
+
+        def heads(pair: Any) -> Any:
+            return np.transpose(kit.linear(x, *pair).reshape(length, self.heads, width), (1, 0, 2))
+
+        scores = heads(query) @ np.transpose(heads(key), (0, 2, 1)) * (1 / math.sqrt(width))
+        mixed = np.transpose(kit.softmax(scores) @ heads(value), (1, 0, 2)).reshape(length, self.hidden)
+        x = kit.layer_norm(x + kit.linear(mixed, *output), *norm1)
+        return kit.layer_norm(x + kit.linear(kit.gelu(kit.linear(x, *up)), *down), *norm2)
+
+
+BERT_BASE = Encoder(hidden=768, heads=12, inner=3072)
+
+
+# ---- ResNet (He et al., CVPR 2016) ----
+class ResNet(NamedTuple):
+    """Blocks per stage; a bottleneck block is three convolutions (1x1, 3x3, 1x1 to four times as many), else two of 3x3."""
+
+    stages: tuple[int, int, int, int]
+    bottleneck: bool
+
+    def data(self, normal: Normal, side: int = 224, classes: int = 1000, width: int = 64) -> list[Plain]:
+        """An image, then the weight and bias of every convolution and of the last layer."""
+
+        def conv(out: int, channels: int, size: int, gain: float = 2.0) -> list[Plain]:
+            deviation = math.sqrt(gain / (channels * size * size))
+            return [normal(out, channels, size, size) * deviation, normal(out) * 0.1]
+
+        data = [normal(1, 3, side, side), *conv(width, 3, 7)]
+        channels = width
+        for stage, blocks in enumerate(self.stages):
+            inner = width << stage
+            outer = 4 * inner if self.bottleneck else inner
+            for block in range(blocks):
+                if self.bottleneck:
+                    data += [*conv(inner, channels, 1), *conv(inner, inner, 3), *conv(outer, inner, 1, 0.2)]
+                else:
+                    data += [*conv(inner, channels, 3), *conv(outer, inner, 3, 0.2)]
+                if block == 0 and (stage or outer != channels):
+                    data += conv(outer, channels, 1, 1.0)
+                channels = outer
+        return [*data, normal(channels, classes) / math.sqrt(channels), normal(classes) * 0.1]
+
+    def run(self, kit: Any, x: Any, *weights: Any) -> Any:
+        """Images (n, 3, side, side) to scores (n, classes)."""
+        layers = iter(weights)
+        x = kit.relu(_conv(kit, x, layers, stride=2, padding=3))
+        x = kit.max_pool2d(_zeros_around(x), 3, 2)  # no value is negative here, so zeros change no maximum
+        for stage, blocks in enumerate(self.stages):
+            for block in range(blocks):
+                stride = 2 if stage and not block else 1
+                if self.bottleneck:
+                    y = kit.relu(_conv(kit, x, layers))
+                    y = kit.relu(_conv(kit, y, layers, stride=stride, padding=1))
+                    y = _conv(kit, y, layers)
+                else:
+                    y = kit.relu(_conv(kit, x, layers, stride=stride, padding=1))
+                    y = _conv(kit, y, layers, padding=1)
+                x = x if y.shape == x.shape else _conv(kit, x, layers, stride=stride)
+                x = kit.relu(y + x)
+        return kit.linear(kit.global_avg_pool2d(x), *layers)
+
+
+RESNET18 = ResNet((2, 2, 2, 2), bottleneck=False)
+RESNET50 = ResNet((3, 4, 6, 3), bottleneck=True)
+
+
+def _conv(kit: Any, x: Any, layers: Iterator[Any], stride: int = 1, padding: int = 0) -> Any:
+    return kit.conv2d(x, next(layers), next(layers), stride=stride, padding=padding)
+
+
+def _zeros_around(x: Any) -> Any:
+    """Images with a border of zeros, one wide."""
+    n, c, h, w = x.shape
+    side, row = np.zeros((n, c, h, 1)), np.zeros((n, c, 1, w + 2))
+    return np.concatenate([row, np.concatenate([side, x, side], 3), row], 2)
