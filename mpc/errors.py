@@ -63,10 +63,11 @@ class PeerLost(MPCError):
     def __init__(self, party: int, reason: str, round: int | None = None, where: str = "") -> None:
         super().__init__(party, reason, round, where)
         self.party, self.reason, self.round, self.where = party, reason, round, where
+        self.name = ""  # of the party, where parties have names
 
     def __str__(self) -> str:
         return (
-            f"party {self.party} {self.reason}{_place(self.round, self.where)}. Nothing was revealed.\n"
+            f"party {_who(self)} {self.reason}{_place(self.round, self.where)}. Nothing was revealed.\n"
             "    Start it again on every party with the same program; this session's randomness has been discarded."
         )
 
@@ -86,9 +87,19 @@ class ProtocolError(MPCError):
     def __init__(self, party: int, reason: str, round: int | None = None, where: str = "") -> None:
         super().__init__(party, reason, round, where)
         self.party, self.reason, self.round, self.where = party, reason, round, where
+        self.name = ""
 
     def __str__(self) -> str:
-        return f"bad message from party {self.party}: {self.reason}{_place(self.round, self.where)}. The session is over."
+        return f"bad message from party {_who(self)}: {self.reason}{_place(self.round, self.where)}. The session is over."
+
+
+class Disagreement(ProtocolError):
+    """A party speaks another version of the wire format, or expects another number of parties. Nothing was sent.
+
+    Give every party the same version of this package and the same roster.
+    """
+
+    exit_code = 5
 
 
 class ProgramMismatch(MPCError):
@@ -98,6 +109,29 @@ class ProgramMismatch(MPCError):
     """
 
     exit_code = 5
+
+
+class PolicyRefused(MPCError):
+    """A party's policy does not allow this run, or an approval that it asks for is missing. Nothing was sent.
+
+    The message says whose policy and which line of the program; `mpc audit PROGRAM --config FILE` prints the lines that
+    would allow it.
+    """
+
+    exit_code = 5
+
+
+class IdentityError(MPCError):
+    """A configuration or key that cannot be used, or a party whose key is not the one in the roster. Nothing was sent.
+
+    Compare the keys of both rosters; `mpc doctor --config FILE` looks at keys, names and ports.
+    """
+
+    exit_code = 6
+
+
+def _who(error: PeerLost | ProtocolError) -> str:
+    return f"{error.party} ({error.name})" if error.name else str(error.party)
 
 
 def _place(round: int | None, where: str) -> str:

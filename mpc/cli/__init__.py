@@ -1,4 +1,9 @@
-"""The command line: `mpc run`, `mpc cost`, `mpc audit`, `mpc protocols`."""
+"""The command line: `mpc run`, `mpc cost`, `mpc audit`, and what parties on separate hosts need."""
 
 from .commands import main
+from .keygen import compare, keygen
+from .parties import approve, party
 from .progress import run_live
+
+for command in (approve, compare, keygen, party):
+    main.add_command(command)

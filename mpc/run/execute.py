@@ -144,9 +144,13 @@ class Party:
         inputs: Mapping[int, Part],
         epoch: int,
         progress: Progress | None = None,
+        begin: Callable[[], None] = lambda: None,
     ) -> tuple[list[Any], Measured]:
-        """The program's results at this party: a share, a revealed value, or None where only others learn it."""
+        """The program's results at this party: a share, a revealed value, or None where only others learn it.
+
+        begin: called when all have agreed, before a share leaves."""
         self.agree(program, epoch)
+        begin()
         current: list[Eqn | None] = [None]
 
         def observe(eqn: Eqn, _: Exchange) -> None:

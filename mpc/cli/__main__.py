@@ -1,0 +1,5 @@
+"""`python -m mpc.cli` is `mpc`."""
+
+from . import main
+
+main()
