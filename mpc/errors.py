@@ -102,23 +102,28 @@ class Disagreement(ProtocolError):
     exit_code = 5
 
 
-class ProgramMismatch(MPCError):
+class Refused(MPCError):
+    """A party does not take part: it runs another program, or its policy forbids this one. Nothing was sent.
+
+    The message says who, and why.
+    """
+
+    exit_code = 5
+
+
+class ProgramMismatch(Refused):
     """The parties do not run the same program with the same parameters. Nothing was sent.
 
     The message names the first difference. Give every party the same file and the same version of this package.
     """
 
-    exit_code = 5
 
-
-class PolicyRefused(MPCError):
+class PolicyRefused(Refused):
     """A party's policy does not allow this run, or an approval that it asks for is missing. Nothing was sent.
 
     The message says whose policy and which line of the program; `mpc audit PROGRAM --config FILE` prints the lines that
     would allow it.
     """
-
-    exit_code = 5
 
 
 class IdentityError(MPCError):

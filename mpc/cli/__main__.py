@@ -1,5 +1,5 @@
 """`python -m mpc.cli` is `mpc`."""
 
-from . import main
+from .commands import main
 
 main()

@@ -34,10 +34,11 @@ NOBLOCK, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 _EVENT = struct.Struct("=HI")  # a monitor's first frame: event, value
 _DISCONNECTED, _UP, _CALL = int(zmq.EVENT_DISCONNECTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED), int(zmq.EVENT_ACCEPTED)
-PATIENCE = 1.0  # seconds of failing handshakes, at least REFUSALS of them, until a link counts as refused
-REFUSALS = 3
+PATIENCE = 1.0  # seconds after a failed handshake until a link counts as refused
+BROKEN = 3  # connections that end during the handshake say as much as one that is refused (after which libzmq gives up)
+_BROKE = int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 _REFUSALS = {
-    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): "the connection broke during the handshake",
+    _BROKE: "the connection broke during the handshake",
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "the other end does not speak our security protocol",
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "the keys were refused",
 }
@@ -77,7 +78,7 @@ class Link:
         self._said: zmq.MessageTracker | None = None  # of the last control frame that we sent
         self._up = False
         self._calls: float | None = None  # since when the peer tries
-        self._failures = 0  # of its handshakes
+        self._failures = 0  # of its handshakes, in units of a broken one
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self.monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         # The two calls of every round, bound once; `send` without pyzmq's layer for options of other socket types.
@@ -153,7 +154,8 @@ class Link:
                 self.trouble = _REFUSALS[code]
                 if not self.binds and self._calls is None:
                     self._calls = time.monotonic()
-                self._failures += self._calls is not None
+                if self._calls is not None:
+                    self._failures += 1 if code == _BROKE else BROKEN
             elif self._is_ours(value):
                 self.gone = True
                 # libzmq reports the end after it has queued what came before, so this drains everything.
@@ -171,10 +173,9 @@ class Link:
         return self._descriptor in (-1, descriptor)
 
     def refused(self) -> bool:
-        """Whether the peer is there and no handshake with it succeeds: with keys, one end has a wrong one. A listener
-        counts only handshakes after a call from the peer's own address, so that strangers cannot end a session."""
-        failing = self._security is not None and self._failures >= REFUSALS and not self.greeted
-        return failing and self._calls is not None and time.monotonic() - self._calls > PATIENCE
+        """Whether the peer is there and no handshake with it succeeds: one end has a wrong key, or none. A listener counts
+        only handshakes after a call from the peer's own address, so that strangers cannot end a session."""
+        return self._failures >= BROKEN and self._calls is not None and time.monotonic() - self._calls > PATIENCE
 
     @property
     def heard(self) -> bool:

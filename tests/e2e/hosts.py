@@ -95,9 +95,8 @@ def deploy(
         host = Host(name, folder / name)
         host.folder.mkdir(parents=True)
         made = keys.generate(host.folder / f"{name}.key")
-        rows.append(
-            f'[[party]]\nname = "{name}"\naddress = "{address}:{base}"\nkey = {json.dumps(made.public)}\nsign = "{made.verify}"\n'
-        )
+        row = {"name": name, "address": f"{address}:{base}", "key": made.public, "sign": made.verify}
+        rows.append("[[party]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in row.items()))
         (host.folder / "study.py").write_text(program)
         hosts.append(host)
     for host in hosts:
