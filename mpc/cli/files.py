@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -127,8 +128,10 @@ def write(path: str, outputs: Mapping[str, np.ndarray]) -> None:
     """Saves results; `check_output` has been asked. All or nothing: raises MPCError if the disk is full."""
     partial = Path(f"{path}.partial")
     try:
+        whole = BytesIO()  # NumPy reports a full disk less clearly
+        _write(whole, path, outputs)
         with partial.open("wb") as file:
-            _write(file, path, outputs)
+            file.write(whole.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

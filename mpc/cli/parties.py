@@ -113,7 +113,9 @@ def audit(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str],
     try:
         policy.permit(config, request, _approvals(config, Path(program)))
     except PolicyRefused as error:
-        verdict = f"{error}\nThese lines in {Path(path).name} would allow it:\n\n{request.block()}"
+        verdict = str(error)
+        if not policy.entries(config, request):
+            verdict += f"\nThese lines in {Path(path).name} would allow it:\n\n{request.block()}"
     if as_json:
         digests = {"source": policy.TAG + request.source, "program": policy.TAG + request.program}
         click.echo(json.dumps({**found.as_dict(), **digests, "policy": verdict, "encryption": config.encryption}, indent=2))

@@ -70,17 +70,21 @@ def permit(config: Config, request: Request, approvals: Mapping[str, str]) -> Al
 
     Raises PolicyRefused, which says what is not allowed and where it stands in the program.
     """
-    digests = {TAG + request.source: "source", TAG + request.program: "program"}
     reasons = []
-    for allow in config.allow:
-        if digests.get(allow.source) == "source" or digests.get(allow.program) == "program" or allow.program == "any":
-            reason = _against(config, allow, request, approvals)
-            if reason is None:
-                return allow
-            reasons.append(reason)
+    for allow in entries(config, request):
+        reason = _against(config, allow, request, approvals)
+        if reason is None:
+            return allow
+        reasons.append(reason)
     if not reasons:
         reasons.append(f"its policy does not allow this program ({TAG}{request.source})")
     raise PolicyRefused(f"{config.me} refuses: {reasons[0]}. Nothing was sent.")
+
+
+def entries(config: Config, request: Request) -> list[Allow]:
+    """Those that speak of this program."""
+    source, program = TAG + request.source, (TAG + request.program, "any")
+    return [allow for allow in config.allow if allow.source == source or allow.program in program]
 
 
 def _against(config: Config, allow: Allow, request: Request, approvals: Mapping[str, str]) -> str | None:

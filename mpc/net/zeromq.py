@@ -60,6 +60,7 @@ class ZeroMQ(Channel):
         self.me, self.parties = me, parties
         self._deadline, self._silence, self._linger, self._security = deadline, silence, linger, security
         self._over: MPCError | None = None  # what every further call raises
+        self._look = 0.0  # when to see next, while sending, whether all are still there
         self._closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links: dict[int, Link] = {}
@@ -89,6 +90,8 @@ class ZeroMQ(Channel):
         """See `Channel.send`."""
         if self._over:
             raise self._over
+        if time.monotonic() > self._look:  # libzmq queues for a peer that is gone: who only sends would never know
+            self._look_around(round)
         link = self._links[peer]
         plan = layout_of(arrays)
         try:
@@ -250,6 +253,14 @@ class ZeroMQ(Channel):
                 raise self._ending(link, link.early[-1], round, ahead=len(link.early) - 1)
             if last != BYE:
                 raise self._lost(link, round)
+
+    def _look_around(self, round: int) -> None:
+        try:
+            self._watch(round)
+        except MPCError as error:
+            self._over = error
+            raise
+        self._look = time.monotonic() + SLICE
 
     def _reason(self, link: Link, round: int) -> MPCError:
         """Why this link cannot send: what `_watch` finds out, or that its connection ended."""

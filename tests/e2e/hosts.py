@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
+import signal
 import socket
 import subprocess
 import sys
-import tomllib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,86 @@ def free_ports(hosts: Sequence[str]) -> int:
             continue
 
 
+class Process:
+    """A process of `mpc`. It is a session of its own, as if started by another user."""
+
+    def __init__(self, farm: Farm, number: int, files: Path) -> None:
+        self.farm, self.number, self.files = farm, number, files
+        self.pid, self.code = 0, None  # type: tuple[int, int | None]
+
+    @property
+    def out(self) -> str:
+        return self.files.with_suffix(".out").read_text()
+
+    @property
+    def err(self) -> str:
+        return self.files.with_suffix(".err").read_text()
+
+    def kill(self, number: int) -> None:
+        """Sends it a signal, if it still runs."""
+        if self.code is None:
+            os.kill(self.pid, number)
+
+    def wait(self, limit: float = 60.0) -> int:
+        """Its exit code, negative for a signal."""
+        end = time.monotonic() + limit
+        while self.code is None:
+            if time.monotonic() > end:
+                self.kill(signal.SIGKILL)
+                raise TimeoutError(f"still running after {limit} s:\n{self.err}")
+            self.farm.listen(0.05)
+        return self.code
+
+
+class Farm:
+    """Starts `mpc` processes in a few milliseconds, from one that has imported everything (see farm.py)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[Process] = []
+        self.parent = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("farm.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        )  # fmt: skip
+        self.rest = b""
+
+    def start(self, folder: Path, words: Sequence[str], largest: int) -> Process:
+        process = Process(self, len(self.processes), self.folder / str(len(self.processes)))
+        self.processes.append(process)
+        job = {"id": process.number, "folder": str(folder), "words": words, "largest": largest}
+        job |= {name: str(process.files.with_suffix(f".{name}")) for name in ("out", "err")}
+        assert self.parent.stdin
+        self.parent.stdin.write(json.dumps(job).encode() + b"\n")
+        self.parent.stdin.flush()
+        while not process.pid:
+            self.listen(5.0)
+        return process
+
+    def listen(self, seconds: float) -> None:
+        """Takes in what the farm says."""
+        assert self.parent.stdout
+        ready, _, _ = select.select([self.parent.stdout], [], [], seconds)
+        if ready:
+            data = os.read(self.parent.stdout.fileno(), 1 << 16)
+            assert data, "the farm is gone"
+            *lines, self.rest = (self.rest + data).split(b"\n")
+            for line in lines:
+                said = json.loads(line)
+                if "pid" in said:
+                    self.processes[said["id"]].pid = said["pid"]
+                else:
+                    self.processes[said["id"]].code = said["code"]
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill(signal.SIGKILL)
+        assert self.parent.stdin and self.parent.stdout
+        self.parent.stdin.close()
+        self.parent.wait(10)
+        self.parent.stdout.close()
+
+
 @dataclass
 class Host:
     """One party: its folder holds its keys, party.toml, and its copy of the program."""
@@ -64,16 +146,13 @@ class Host:
         assert old in text
         (self.folder / file).write_text(text.replace(old, new, 1))
 
-    def start(self, *words: str, command: str = "run") -> subprocess.Popen[str]:
-        """`mpc run study.py --config party.toml ...` in its folder."""
-        line = [sys.executable, "-m", "mpc.cli", command, *words]
-        env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            line, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-        )
+    def start(self, farm: Farm, *words: str, largest: int = 0) -> Process:
+        """`mpc ...` in its folder; largest: bytes of a file it can write, 0 for any."""
+        return farm.start(self.folder, words, largest)
 
-    def run(self, *words: str, program: str = "study.py") -> subprocess.Popen[str]:
-        return self.start(program, "--config", "party.toml", *words)
+    def run(self, farm: Farm, *words: str, largest: int = 0) -> Process:
+        """`mpc run study.py --config party.toml ...`."""
+        return self.start(farm, "run", "study.py", "--config", "party.toml", *words, largest=largest)
 
     def records(self) -> list[dict[str, Any]]:
         return [json.loads(p.read_text()) for p in sorted((self.folder / "state").glob("run-*.json"))]
@@ -101,29 +180,4 @@ def deploy(
         hosts.append(host)
     for host in hosts:
         host.write("\n".join(rows), protocol, allow, **options)
-        tomllib.loads(host.config.read_text())
     return hosts
-
-
-@dataclass
-class Ended:
-    """How a party's process ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def wait(processes: Sequence[subprocess.Popen[str]], limit: float = 60.0) -> list[Ended]:
-    """All of them, ended."""
-    found = []
-    try:
-        for p in processes:
-            out, err = p.communicate(timeout=limit)
-            found.append(Ended(p.returncode, out, err))
-    finally:
-        for p in processes:
-            if p.poll() is None:
-                p.kill()
-                p.communicate()
-    return found
