@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -43,6 +44,7 @@ def main() -> None:
 
 def prepare() -> None:
     """What every process that computes as a party sets up first."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold shares and keys
     _keep_pages()
     np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only
 
