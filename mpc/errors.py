@@ -1,6 +1,9 @@
 """Every exception that a user can meet. Each class says in its docstring what to do about it.
 
 A message says what happened, where, why, and what to write instead. It never contains a share, a key or an input value.
+
+Exit codes of the command line: 0 done, 1 error in the program or data, 2 usage, 3 a party was lost, 4 a bad message, 5 refused,
+6 configuration or key, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -126,7 +129,7 @@ class PolicyRefused(Refused):
     """
 
 
-class IdentityError(MPCError):
+class ConfigError(MPCError):
     """A configuration or key that cannot be used, or a party whose key is not the one in the roster. Nothing was sent.
 
     Compare the keys of both rosters; `mpc doctor --config FILE` looks at keys, names and ports.

@@ -22,7 +22,6 @@ from .programs import load_program, user_code
 from .progress import run_live
 
 F = TypeVar("F", bound=Callable[..., Any])
-INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -44,7 +43,7 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted: nothing was revealed, and no process is left", INTERRUPTED)
+            _fail("interrupted: nothing was revealed, and no process is left", party_runs.INTERRUPTED)
         except BrokenPipeError:  # `mpc cost ... | head`
             sys.stdout = open("/dev/null", "w")  # noqa: SIM115 (for the interpreter's last flush)
             sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import IdentityError, MPCError, PolicyRefused, UsageError
+from ..errors import ConfigError, MPCError, PolicyRefused, UsageError
 from ..lang.program import Planned, Program
 from ..launch import config as configs
 from ..launch import policy, record, remote
@@ -29,6 +30,7 @@ from .arguments import named, shape
 from .programs import load_program, user_code
 from .progress import shown
 
+INTERRUPTED = 130
 PAUSE = 1.0  # seconds before a party of `mpc party` calls the others again
 
 
@@ -41,7 +43,10 @@ def run(path: str, program: str, inputs: Sequence[str], output: str | None, as_j
         finished = _run(config, seat, config.connect)
         found = {"outputs": files.plain(finished.outputs), "receivers": finished.receivers, "record": finished.record}
         text = files.text(finished.outputs, finished.receivers) or f"{config.me} learns no output"
-        files.deliver(output, finished.outputs, json.dumps(found, indent=2) if as_json else text)
+        try:
+            files.deliver(output, finished.outputs, json.dumps(found, indent=2) if as_json else text)
+        finally:
+            _keep(config, finished)
 
 
 @click.command()
@@ -58,21 +63,26 @@ def party(path: str, program: str, inputs: Sequence[str], runs: int | None) -> N
     Example:
         mpc party study.py --config dealer.toml
     """
-    with stoppable():
-        config, seat = _seat(path, program, inputs)
-        done = 0
-        while runs is None or done < runs:
-            try:
-                finished = _run(config, seat, math.inf)
-                if finished.outputs:
-                    results = config.path(config.state) / f"result-{finished.record['session']}.npz"
-                    files.write(str(results), finished.outputs)
-                done += 1
-            except (IdentityError, UsageError):
-                raise
-            except MPCError as error:
-                click.echo(f"{type(error).__name__}: {error}", err=True)
-                time.sleep(PAUSE)
+    done = 0
+    try:
+        with stoppable():
+            config, seat = _seat(path, program, inputs)
+            while runs is None or done < runs:
+                try:
+                    finished = _run(config, seat, math.inf)
+                    done += 1
+                    _keep(config, finished)
+                    if finished.outputs:
+                        results = config.path(config.state) / f"result-{finished.record['session']}.npz"
+                        files.write(str(results), finished.outputs)
+                except (ConfigError, UsageError):
+                    raise
+                except MPCError as error:
+                    click.echo(f"{type(error).__name__}: {error}", err=True)
+                    time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted after {done} runs", err=True)
+        sys.exit(INTERRUPTED)
 
 
 @click.command()
@@ -176,8 +186,11 @@ def _run(config: Config, seat: Seat, connect: float) -> Finished:
             finished = seat.run(progress, connect, ready)
     moved = sum(link["sent"] + link["received"] for link in finished.record["links"].values())
     click.echo(f"measured: {finished.measured.rounds:,} rounds, {moved:,} bytes, {finished.measured.seconds:.2f} s", err=True)
-    click.echo(f"record: {record.save(config, finished.record)}", err=True)
     return finished
+
+
+def _keep(config: Config, finished: Finished) -> None:
+    click.echo(f"record: {record.save(config, finished.record)}", err=True)
 
 
 def _plan(config: Config, program: Program, inputs: Sequence[str], shapes: Sequence[str]) -> Planned:

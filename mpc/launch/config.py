@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from ..errors import IdentityError, UsageError
+from ..errors import ConfigError, UsageError
 from ..net.curve import is_key
 from ..protocols.base import Protocol, available
 from .keys import Keys, load
@@ -101,11 +101,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def secrets(self) -> Keys:
-        """This party's own keys. Raises IdentityError if they are not those of the roster."""
+        """This party's own keys. Raises ConfigError if they are not those of the roster."""
         found = load(self.path(self.keys))
         mine = self.party[self.number]
         if (found.public, found.verify) != (mine.key, mine.sign):
-            raise IdentityError(f"the keys in {self.keys} are not those of {self.me} in the roster: correct one of them")
+            raise ConfigError(f"the keys in {self.keys} are not those of {self.me} in the roster: correct one of them")
         return found
 
     @cached_property
@@ -148,24 +148,24 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
 
 
 def read(path: str) -> Config:
-    """The configuration in a file. Raises IdentityError with what is wrong in it."""
+    """The configuration in a file. Raises ConfigError with what is wrong in it."""
     file = Path(path)
     try:
         config = msgspec.toml.decode(file.read_bytes(), type=Config)
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise IdentityError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {error}") from None
     if config.folder:
-        raise IdentityError(f"{path}: Object contains unknown field `folder`")
+        raise ConfigError(f"{path}: Object contains unknown field `folder`")
     config.folder = str(file.resolve().parent)
     _check(config, path)
     return config
 
 
 def _check(config: Config, path: str) -> None:
-    def wrong(what: str) -> IdentityError:
-        return IdentityError(f"{path}: {what}")
+    def wrong(what: str) -> ConfigError:
+        return ConfigError(f"{path}: {what}")
 
     names = config.names
     for field in ("name", "key", "sign"):

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import zmq
 
-from ..errors import IdentityError, MPCError, PeerLost, ProtocolError
+from ..errors import ConfigError, MPCError, PeerLost, ProtocolError
 from ..net.channel import Channel
 from ..net.curve import Curve
 from ..net.frame import VERSION, printable
@@ -72,7 +72,7 @@ def here(config: Config) -> Iterator[Finding]:
     try:
         _ = config.secrets
         yield Finding(True, "keys", f"{config.keys} is {config.me}'s, and nobody else can read it")
-    except IdentityError as error:
+    except ConfigError as error:
         yield Finding(False, "keys", str(error))
     yield Finding(config.encrypted, "encryption", "CURVE on every link" if config.encrypted else "OFF: for tests only")
     found = config.hosts()

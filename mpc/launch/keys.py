@@ -12,7 +12,7 @@ import zmq
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ..errors import IdentityError
+from ..errors import ConfigError
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,7 +61,7 @@ def signed(data: bytes, signature: str, verify: str) -> bool:
 
 
 def generate(path: Path) -> Keys:
-    """New keys in a new file that its owner alone can read. Raises IdentityError if the file exists or cannot be written."""
+    """New keys in a new file that its owner alone can read. Raises ConfigError if the file exists or cannot be written."""
     _, secret = zmq.curve_keypair()
     keys = Keys(secret.decode(), Ed25519PrivateKey.generate().private_bytes_raw().hex())
     try:
@@ -71,23 +71,23 @@ def generate(path: Path) -> Keys:
             file.flush()
             os.fsync(descriptor)
     except FileExistsError:
-        raise IdentityError(f"{path} exists. Move it away first, and replace the old keys in every roster") from None
+        raise ConfigError(f"{path} exists. Move it away first, and replace the old keys in every roster") from None
     except OSError as error:
-        raise IdentityError(f"cannot write {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     return keys
 
 
 def load(path: Path) -> Keys:
-    """The keys of a file. Raises IdentityError, also if others can read it."""
+    """The keys of a file. Raises ConfigError, also if others can read it."""
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
-            raise IdentityError(f"others can read {path} (mode {stat.S_IMODE(mode):04o}): make new keys, or chmod 600 {path}")
+            raise ConfigError(f"others can read {path} (mode {stat.S_IMODE(mode):04o}): make new keys, or chmod 600 {path}")
         found = msgspec.json.decode(path.read_bytes(), type=_File)
         keys = Keys(found.curve, found.sign)
         _ = keys.public, keys.verify
     except OSError as error:
-        raise IdentityError(f"cannot read the keys in {path}: {error.strerror}. `mpc keygen` makes them") from None
+        raise ConfigError(f"cannot read the keys in {path}: {error.strerror}. `mpc keygen` makes them") from None
     except (ValueError, zmq.ZMQError):
-        raise IdentityError(f"{path} is no key file of `mpc keygen`") from None
+        raise ConfigError(f"{path} is no key file of `mpc keygen`") from None
     return keys

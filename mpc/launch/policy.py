@@ -54,7 +54,7 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def approve(config: Config, source: str, outputs: Mapping[str, tuple[str, ...]], program: str = "") -> Approval:
-    """Signed by this party's key. Raises IdentityError."""
+    """Signed by this party's key. Raises ConfigError."""
     plain = {name: list(to) for name, to in outputs.items()}
     unsigned = Approval(config.me, source, program, plain, config.protocol, config.truncation, config.roster_digest)
     return msgspec.structs.replace(unsigned, signature=config.secrets.signature(unsigned.text()))

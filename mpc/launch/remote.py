@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from ..errors import PeerLost, ProtocolError, UsageError
+from ..errors import ConfigError, PeerLost, ProtocolError, UsageError
 from ..ir.program import Eqn
 from ..ir.types import DType, fixed64
 from ..lang.array import Settings
@@ -54,7 +54,7 @@ class Finished:
 class Seat:
     """This party, with its program and its own data, ready to take part in a run.
 
-    data: its own inputs by name; those left out come from their `load` function. Raises IdentityError for keys that do not
+    data: its own inputs by name; those left out come from their `load` function. Raises ConfigError for keys that do not
     fit the roster, UsageError and InputError for data that do not fit the program: then nobody was called.
     """
 
@@ -89,7 +89,7 @@ class Seat:
         """Takes part in one run. connect: seconds to wait for the others. ready: told what all have agreed on, just before
         the first share leaves.
 
-        Raises PeerLost, ProtocolError, ProgramMismatch, PolicyRefused, IdentityError, with the names of parties.
+        Raises PeerLost, ProtocolError, ProgramMismatch, PolicyRefused, ConfigError, with the names of parties.
         """
         begun, clock = time.time(), time.perf_counter()
         with named(self.config), opened(self.config, connect) as (wire, channel):
@@ -244,15 +244,18 @@ def _by_equation(progress: Progress) -> Callable[[int, int, Eqn | None], None]:
 @contextmanager
 def opened(config: Config, connect: float | None = None) -> Iterator[tuple[ZeroMQ, Transcript]]:
     """Connections to all other parties; closed in order, or aborted with the error that leaves the block."""
-    wire = ZeroMQ(
-        config.number,
-        len(config.party),
-        config.endpoint,
-        GREETING,
-        deadline=config.deadline,
-        connect_deadline=config.connect if connect is None else connect,
-        security=security(config) if config.encrypted else None,
-    )
+    try:
+        wire = ZeroMQ(
+            config.number,
+            len(config.party),
+            config.endpoint,
+            GREETING,
+            deadline=config.deadline,
+            connect_deadline=config.connect if connect is None else connect,
+            security=security(config) if config.encrypted else None,
+        )
+    except UsageError as error:  # an address that cannot be bound
+        raise ConfigError(str(error)) from None
     channel = Transcript(wire)
     with channel:
         yield wire, channel

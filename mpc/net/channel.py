@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from mpc.errors import IdentityError, MPCError, PeerLost, ProtocolError, Refused
+from mpc.errors import ConfigError, MPCError, PeerLost, ProtocolError, Refused
 from mpc.net.frame import HEADER, Lane, Spec
 
 __all__ = ["Channel", "Meter", "Spec", "aborted", "explain"]
@@ -22,7 +22,7 @@ def explain(error: PeerLost | ProtocolError) -> str:
 
 def aborted(by: int, blame: int, reason: str, round: int | None, code: int = PeerLost.exit_code) -> MPCError:
     """The error at a party that was told of an abort by party `by`: of the same exit code if nothing had begun."""
-    for kind in (Refused, IdentityError):
+    for kind in (Refused, ConfigError):
         if code == kind.exit_code:
             return kind(f"party {by} ended the session: {reason}")
     return PeerLost(blame, f"ended the session: {reason}" if by == blame else f"{reason} (says party {by})", round)
@@ -123,7 +123,7 @@ class Channel(ABC):
         """Abort because of this exception, in words that hold no value of this party."""
         if isinstance(error, PeerLost | ProtocolError):
             self.abort(explain(error), error.party, error.exit_code)
-        elif isinstance(error, MPCError) and error.exit_code in (Refused.exit_code, IdentityError.exit_code):
+        elif isinstance(error, MPCError) and error.exit_code in (Refused.exit_code, ConfigError.exit_code):
             self.abort(str(error).splitlines()[0], code=error.exit_code)
         elif isinstance(error, KeyboardInterrupt):
             self.abort("was interrupted by its operator")

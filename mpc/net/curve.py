@@ -15,7 +15,7 @@ from typing import Any
 import zmq
 from zmq.utils import z85
 
-from mpc.errors import IdentityError, ProtocolError
+from mpc.errors import ConfigError, ProtocolError
 
 __all__ = ["Curve"]
 
@@ -27,17 +27,17 @@ class Curve:
     """`Security` of party `me`: `secret` and `public` are its own keys, `peers` the public keys of the others (all in Z85).
 
     `hosts` are numeric addresses from which parties are known to call, where they are known. For one channel.
-    Raises `IdentityError` for a key that is none, and if libzmq was built without CURVE.
+    Raises `ConfigError` for a key that is none, and if libzmq was built without CURVE.
     """
 
     def __init__(self, me: int, public: str, secret: str, peers: Mapping[int, str], hosts: Mapping[int, str]) -> None:
         if not zmq.has("curve"):
-            raise IdentityError("this libzmq is built without CURVE: install the pyzmq wheel of the package index")
+            raise ConfigError("this libzmq is built without CURVE: install the pyzmq wheel of the package index")
         for party, key in {me: public, **peers}.items():
             if not is_key(key):
-                raise IdentityError(f"the key of party {party} is no CURVE key: 40 characters, as `mpc keygen` prints it")
+                raise ConfigError(f"the key of party {party} is no CURVE key: 40 characters, as `mpc keygen` prints it")
         if not is_key(secret) or zmq.curve_public(secret.encode()).decode() != public:
-            raise IdentityError("the secret key does not belong to this party's public key in the roster")
+            raise ConfigError("the secret key does not belong to this party's public key in the roster")
         self.me, self._public, self._secret = me, public, secret
         self._peers, self._hosts = dict(peers), dict(hosts)
         self._closing, self._thread = threading.Event(), None  # type: tuple[threading.Event, threading.Thread | None]

@@ -70,6 +70,7 @@ class Link:
         self.greeted = False  # HELLO came
         self.left = False  # BYE or ABORT came, and was read
         self.gone = False  # the connection ended
+        self.torn = False  # a message is numbered and not all sent: after an interruption nothing can follow it
         self.trouble = ""  # why connecting has failed so far
         self._file = ""  # path of the socket that we bound, if it is one in the file system
         self.early: deque[list[Buffer]] = deque()  # read when the connection ended, not yet asked for
@@ -131,11 +132,13 @@ class Link:
 
     def say(self, kind: int, payload: bytes = b"") -> None:
         """Send a control frame, unless the connection has ended."""
-        if self.gone or self.left:
+        if self.gone or self.left or self.torn:
             return
+        self.torn = True
         part = zmq.Frame(self.out.control(kind, payload), track=True, copy=False, copy_threshold=0)
         with suppress(zmq.ZMQError):  # nobody is there: the next look at the monitor says so
             self._said = self.socket.send(part, NOBLOCK, copy=False, track=True)
+        self.torn = False
 
     def ended(self) -> bool:
         """Whether the connection has just ended; if so, all that had come is in `early` now."""

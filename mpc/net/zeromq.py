@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
-from mpc.errors import Disagreement, IdentityError, MPCError, PeerLost, ProtocolError, SessionError, Timeout, UsageError
+from mpc.errors import ConfigError, Disagreement, MPCError, PeerLost, ProtocolError, SessionError, Timeout, UsageError
 from mpc.net import frame
 from mpc.net.channel import Channel, Meter, Spec, aborted, explain
 from mpc.net.frame import ABORT, BYE, HELLO, Array, Buffer, Lane, layout, layout_of
@@ -35,7 +35,7 @@ class ZeroMQ(Channel):
     appear; `linger` for the peers to leave too, in `close`.
 
     Raises `PeerLost` if a party does not appear, `ProtocolError` if one disagrees about session, wire version, party
-    numbers or party count, `IdentityError` if keys are refused, `UsageError` for an address that cannot be used.
+    numbers or party count, `ConfigError` if keys are refused, `UsageError` for an address that cannot be used.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class ZeroMQ(Channel):
         try:
             if link.gone:
                 raise zmq.Again
+            link.torn = True
             if plan.joined:
                 link.push(link.out.join(round, plan, arrays), NOBLOCK)
             else:
@@ -104,6 +105,7 @@ class ZeroMQ(Channel):
                 for part in first:
                     link.push(part, PUSH_MORE, copy=False)
                 link.push(last, NOBLOCK, copy=False)
+            link.torn = False
         except zmq.Again:  # without a high-water mark only this: nobody is there any more
             self._over = self._reason(link, round)
             raise self._over from None
@@ -204,7 +206,7 @@ class ZeroMQ(Channel):
             for link in waiting:
                 if link.refused():
                     where = f"at {link.address}: {link.trouble}"
-                    raise IdentityError(
+                    raise ConfigError(
                         f"this party and party {link.peer} do not accept each other {where}. Compare the keys in both rosters."
                     )
             if waiting and time.monotonic() > end:

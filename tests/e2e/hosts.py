@@ -52,11 +52,15 @@ class Process:
 
     @property
     def out(self) -> str:
-        return self.files.with_suffix(".out").read_text()
+        return self._read(".out")
 
     @property
     def err(self) -> str:
-        return self.files.with_suffix(".err").read_text()
+        return self._read(".err")
+
+    def _read(self, kind: str) -> str:
+        path = self.files.with_suffix(kind)
+        return path.read_text() if path.exists() else ""  # it has just been forked
 
     def kill(self, number: int) -> None:
         """Sends it a signal, if it still runs."""

@@ -197,7 +197,7 @@ def test_a_node_serves_run_after_run(farm: Farm, tmp_path: Path):
     hosts[1].edit("axis=1", "axis=0", "study.py")
     assert [p.wait() for p in start(farm, hosts[:2])] == [0, 0]
     node.kill(signal.SIGTERM)
-    assert node.wait(5) == 130 and "interrupted" in node.err and "ProgramMismatch" in node.err
+    assert node.wait(5) == 130 and "interrupted after 3 runs" in node.err and "ProgramMismatch" in node.err
     assert len(hosts[2].records()) == 3
     nothing_left(hosts, [node])
 
@@ -206,7 +206,7 @@ def test_a_node_serves_run_after_run(farm: Farm, tmp_path: Path):
 def at_random(farm: Farm, tmp_path: Path, number: int, cases: int, code: int) -> None:
     """A signal for a random party at a random moment, from the start of its process on."""
     rng = random.Random(number)
-    hosts = with_data(deploy(tmp_path, program=LONG.replace("TIMES", "1_000_000"), connect=3.0))
+    hosts = with_data(deploy(tmp_path, program=LONG.replace("TIMES", "1_000_000"), connect=5.0))
     for case in range(cases):
         victim, delay = rng.randrange(3), rng.choice((0.02, 0.3, 0.6)) * rng.random() + 0.02
         processes = start(farm, hosts)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mpc.errors import IdentityError, MPCError, PolicyRefused, ProtocolError, UsageError
+from mpc.errors import ConfigError, MPCError, PolicyRefused, ProtocolError, UsageError
 from mpc.launch import config as configs
 from mpc.launch import keys, policy, record
 from mpc.launch.config import Allow, Config
@@ -88,9 +88,9 @@ def test_files_that_are_no_keys(tmp_path: Path, text: bytes):
     path = tmp_path / "a.key"
     path.write_bytes(text)
     path.chmod(0o600)
-    with pytest.raises(IdentityError, match="no key file"):
+    with pytest.raises(ConfigError, match="no key file"):
         keys.load(path)
-    with pytest.raises(IdentityError, match="exists"):
+    with pytest.raises(ConfigError, match="exists"):
         keys.generate(path)
     assert path.read_bytes() == text
 
@@ -152,7 +152,7 @@ def test_bent_configurations_and_records_are_named(config: Config, tmp_path: Pat
         path.write_bytes(data)
         try:
             configs.read(str(path))
-        except IdentityError as error:
+        except ConfigError as error:
             assert "bent" in str(error)
     for data in mutants(b'{"me": "a", "links": {}, "versions": {}}', 500, 4):
         path.write_bytes(data)

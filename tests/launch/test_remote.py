@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import zmq
 
 import mpc
 from mpc.cli.programs import load_program
-from mpc.errors import IdentityError, MPCError, PeerLost, PolicyRefused, ProgramMismatch, ProtocolError, UsageError
+from mpc.errors import ConfigError, MPCError, PeerLost, PolicyRefused, ProgramMismatch, ProtocolError, UsageError
 from mpc.launch import config as configs
 from mpc.launch import keys, policy, record, remote
 from mpc.launch.remote import Finished, Seat
@@ -224,7 +225,7 @@ def test_a_wrong_key_is_refused_by_everybody(tmp_path: Path, watched: list[Watch
     results = together(hosts)
     assert time.monotonic() - start < 5
     refused(results, watched, 6)
-    assert all(isinstance(r, IdentityError) for r in results) and watched == []
+    assert all(isinstance(r, ConfigError) for r in results) and watched == []
 
 
 def test_a_wrong_key_of_a_listener_is_refused(tmp_path: Path, watched: list[Watched]):
@@ -262,7 +263,7 @@ def test_strangers_cannot_keep_a_session_from_starting(tmp_path: Path):
 def test_keys_that_others_can_read_are_refused(tmp_path: Path):
     hosts = deploy(tmp_path)
     (hosts[0].folder / "hospital_a.key").chmod(0o640)
-    with pytest.raises(IdentityError, match="others can read"):
+    with pytest.raises(ConfigError, match="others can read"):
         seat(hosts[0]).run()
 
 
@@ -398,3 +399,29 @@ def test_data_of_others_are_refused_before_anybody_is_called(tmp_path: Path):
     for data, words in (({"b": B}, "is not hospital_a's"), ({}, "no data for input 'a'")):
         with pytest.raises(UsageError, match=words):
             seat(hosts[0], data)
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(16, marks=pytest.mark.slow)])
+def test_sessions_side_by_side(tmp_path: Path, count: int):
+    """Other keys, other data, the same time: each as if alone."""
+    sessions = [deploy(tmp_path / str(i)) for i in range(count)]
+
+    def one(place: tuple[int, Host]) -> Finished:
+        i, host = place
+        data = {"hospital_a": {"a": A + i}, "hospital_b": {"b": B - 2 * i}, "lab": {}}
+        return seat(host, data[host.name]).run()
+
+    with ThreadPoolExecutor(3 * count) as pool:
+        results = list(pool.map(one, [(i, host) for i, hosts in enumerate(sessions) for host in hosts]))
+    for i in range(count):
+        expected = np.concatenate([A + i, B - 2 * i]).mean(axis=0)
+        for result in results[3 * i : 3 * i + 2]:
+            assert result.outputs["mean"] == pytest.approx(expected, abs=1e-3)
+    assert len({r.record["session"] for r in results}) == count
+
+
+def test_an_address_in_use_is_an_error_of_the_configuration(tmp_path: Path):
+    hosts = deploy(tmp_path)
+    port = configs.read(str(hosts[0].config)).party[0].port
+    with socket.create_server(("127.0.0.1", port + 1)), pytest.raises(ConfigError, match="cannot bind"):
+        seat(hosts[0]).run()

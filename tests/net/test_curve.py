@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import zmq
 
-from mpc.errors import IdentityError, MPCError, PeerLost, ProtocolError
+from mpc.errors import ConfigError, MPCError, PeerLost, ProtocolError
 from mpc.net import ZeroMQ
 from mpc.net.curve import Curve, is_key
 
@@ -84,8 +84,8 @@ def test_a_key_of_another_party_is_no_key_for_this_link():
     keys = pairs(3)
     swapped = curve(keys, 1, peers={0: keys[0][0], 2: pairs(1)[0][0]})
     first, *others = parties([curve(keys, 0), swapped, curve(keys, 2)])
-    assert all(isinstance(r, IdentityError) for r in others), others
-    with pytest.raises(IdentityError):  # its own links are well, but it is told
+    assert all(isinstance(r, ConfigError) for r in others), others
+    with pytest.raises(ConfigError):  # its own links are well, but it is told
         first.recv(1, 0, WORDS)
     first.close()
 
@@ -93,7 +93,7 @@ def test_a_key_of_another_party_is_no_key_for_this_link():
 def test_a_listener_with_another_key_is_refused():
     keys, other = pairs(2), pairs(1)
     results = parties([curve(keys, 0), curve(keys, 1, peers={0: other[0][0]})])
-    assert all(isinstance(r, IdentityError) for r in results), results
+    assert all(isinstance(r, ConfigError) for r in results), results
 
 
 def test_who_calls_from_an_unknown_address_cannot_end_the_start():
@@ -101,13 +101,13 @@ def test_who_calls_from_an_unknown_address_cannot_end_the_start():
     keys, other = pairs(2), pairs(1)
     results = parties([curve(keys, 0, hosts={}), curve([keys[0], other[0]], 1)], limit=1.5)
     assert isinstance(results[0], PeerLost) and "keys were refused" in str(results[0])
-    assert isinstance(results[1], IdentityError)
+    assert isinstance(results[1], ConfigError)
 
 
 def test_keys_are_checked():
     keys = pairs(2)
     for wrong in ({"public": "short"}, {"secret": keys[1][1]}, {"secret": ""}, {"peers": {1: "0" * 40}}, {"peers": {1: ""}}):
-        with pytest.raises(IdentityError):
+        with pytest.raises(ConfigError):
             curve(keys, 0, **wrong)
     assert is_key(keys[0][0]) and not is_key("é" * 40) and not is_key("%" * 40) and not is_key(keys[0][0][:-1])
 

@@ -530,3 +530,20 @@ def test_a_reconnect_is_the_end_even_if_nothing_was_lost(folder):
         with pytest.raises(PeerLost, match="party 1 is gone"):
             for round in range(2):
                 channel.recv(1, round, WORDS)
+
+
+@pytest.mark.parametrize("size", [3, 1 << 16])
+def test_an_interruption_within_a_message_is_no_bad_message(folder, size):
+    """Ctrl-C may come between numbering a message and sending it: then nothing more is said, and the peer is simply gone."""
+    a, b = session(folder, 2)
+    link = a._links[1]
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    link.push = interrupted
+    with pytest.raises(KeyboardInterrupt), a:
+        a.send(1, 0, [np.zeros(size, np.uint64)])
+    with pytest.raises(PeerLost, match="party 0 is gone"):
+        b.recv(0, 0, [("<u8", (size,))])
+    b.close()
