@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
@@ -31,6 +33,7 @@ from .programs import load_program, user_code
 from .progress import shown
 
 INTERRUPTED = 130
+GRACE = 5.0  # seconds that an interrupted party may take to say farewell
 PAUSE = 1.0  # seconds before a party of `mpc party` calls the others again
 
 
@@ -137,16 +140,32 @@ def audit(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str],
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM (systemd, containers) ends the block like Ctrl-C: peers are told, nothing is left behind."""
+    """Ctrl-C and SIGTERM (systemd, containers) end the block: peers are told, nothing is left behind.
 
-    def stop(*_: Any) -> NoReturn:
-        raise KeyboardInterrupt
+    Once: a second signal does not disturb the farewell. If that takes longer than GRACE, wherever the first one struck, the
+    process ends all the same.
+    """
+    stopping = threading.Timer(GRACE, _give_up)
+    stopping.daemon = True
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def stop(*_: Any) -> None:
+        if stopping.ident is None:
+            stopping.start()
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        stopping.cancel()
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _give_up() -> None:
+    os.write(2, b"interrupted: nothing was revealed\n")
+    os._exit(INTERRUPTED)
 
 
 def warn(config: Config) -> None:

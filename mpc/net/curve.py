@@ -64,7 +64,7 @@ class Curve:
     def stop(self) -> None:
         """See `Security.stop`."""
         self._closing.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:  # an interruption may have come before it started
             self._thread.join()
 
     def _open(self, context: zmq.Context[Any]) -> None:

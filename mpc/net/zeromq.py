@@ -6,8 +6,10 @@ in flight is bounded by the programs, not here: `send` never waits.
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import zmq
 
@@ -66,11 +68,12 @@ class ZeroMQ(Channel):
         self._links: dict[int, Link] = {}
         self.meter = Meter({}, {})
         try:
-            for peer in (p for p in range(parties) if p != me):
-                address = _endpoint(addresses, min(me, peer), max(me, peer))
-                out, into = Lane(session, me, peer, epoch), Lane(session, peer, me, epoch)
-                link = self._links[peer] = Link(self._context, out, into, address)
-                link.start(heartbeat, silence, security)
+            with _undisturbed():
+                for peer in (p for p in range(parties) if p != me):
+                    address = _endpoint(addresses, min(me, peer), max(me, peer))
+                    out, into = Lane(session, me, peer, epoch), Lane(session, peer, me, epoch)
+                    link = self._links[peer] = Link(self._context, out, into, address)
+                    link.start(heartbeat, silence, security)
             self.meter = Meter({p: k.out for p, k in self._links.items()}, {p: k.into for p, k in self._links.items()})
             self._greet(connect_deadline)
         except BaseException as error:
@@ -292,6 +295,16 @@ class ZeroMQ(Channel):
         if blame >= self.parties:
             return ProtocolError(peer, f"an ABORT that blames party {blame} of {self.parties}", round)
         return aborted(peer, blame, reason, round, code)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits: a socket that has just been made, and that nobody knows of yet, would keep the context for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _poll(links: Sequence[Link]) -> None:

@@ -222,8 +222,11 @@ def at_random(farm: Farm, tmp_path: Path, number: int, cases: int, code: int) ->
         for p, process in enumerate(processes):
             assert not process.out and "Traceback" not in process.err, (case, process.err)
             if p != victim:
-                assert f"party {victim} ({hosts[victim].name})" in process.err, (case, victim, process.err)
                 assert "Nothing was revealed" in process.err
+                # whom a party never met may have ended before, because of the victim
+                met = f"party {victim} ({hosts[victim].name})" in process.err
+                assert met or (case % 2 == 0 and "did not appear" in process.err), (case, victim, process.err)
+        assert sum(f"party {victim} (" in t for t in texts) >= 1 + case % 2
         if case % 2:
             assert took < 5
             assert any(re.search(r"in round \d+ \(\w+, study.py:5\)", t) for t in texts), texts
@@ -243,7 +246,7 @@ def test_an_interrupted_party_leaves_one_message(farm: Farm, tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_signals_at_random_moments(farm: Farm, tmp_path: Path, number: int, code: int):
-    at_random(farm, tmp_path, number, 100, code)
+    at_random(farm, tmp_path, number, 50, code)
 
 
 def test_a_short_pause_is_survived(farm: Farm, tmp_path: Path):
