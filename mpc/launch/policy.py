@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,12 +154,18 @@ def used(config: Config, allow: Allow) -> int:
 
 
 def spend(config: Config, allow: Allow, session: str) -> None:
-    """Takes a run off the budget, on disk before a share leaves: a crash in between costs a run, and never gives one."""
+    """Takes a run off the budget, on disk before a share leaves: a crash in between costs a run, and never gives one.
+
+    Raises PolicyRefused if none is left, MPCError if the ledger cannot be written.
+    """
     path = _ledger(config)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # two runs of one party that both found the last run unspent
+            if allow.runs is not None and used(config, allow) >= allow.runs:
+                raise PolicyRefused(f"{config.me} refuses: all {allow.runs} runs that its policy allows have been made")
             line = msgspec.json.encode(_Spent(_label(allow), session)) + b"\n"
             if os.write(descriptor, line) != len(line):
                 raise OSError("the disk is full")

@@ -158,3 +158,12 @@ def test_bent_configurations_and_records_are_named(config: Config, tmp_path: Pat
         path.write_bytes(data)
         with pytest.raises(UsageError):
             record.read(str(path))
+
+
+def test_the_last_run_is_spent_once(config: Config):
+    """Also if two processes of the party have both found it unspent."""
+    for name in ("first", "second", "third"):
+        policy.spend(config, ALLOW, name)
+    with pytest.raises(PolicyRefused, match="all 3 runs"):
+        policy.spend(config, ALLOW, "fourth")
+    assert policy.used(config, ALLOW) == 3
