@@ -142,23 +142,36 @@ def audit(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str],
 def stoppable() -> Iterator[None]:
     """Ctrl-C and SIGTERM (systemd, containers) end the block: peers are told, nothing is left behind.
 
-    Once: a second signal does not disturb the farewell. If that takes longer than GRACE, wherever the first one struck, the
-    process ends all the same.
+    Once: a second signal does not disturb the farewell. But where the first one struck in a callback, from which Python lets
+    no exception out, it strikes again. If the end takes longer than GRACE, the process ends all the same.
     """
-    stopping = threading.Timer(GRACE, _give_up)
-    stopping.daemon = True
+    limit, struck, hook = threading.Timer(GRACE, _give_up), False, sys.unraisablehook
+    limit.daemon = True
 
     def stop(*_: Any) -> None:
-        if stopping.ident is None:
-            stopping.start()
+        nonlocal struck
+        if not struck:
+            struck = True
+            if limit.ident is None:
+                limit.start()
             raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    def lost(what: sys.UnraisableHookArgs) -> None:
+        nonlocal struck
+        if what.exc_type is KeyboardInterrupt:
+            struck = False
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            hook(what)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = [signal.signal(number, stop) for number in numbers]
+    sys.unraisablehook = lost
     try:
         yield
     finally:
-        stopping.cancel()
+        limit.cancel()
+        sys.unraisablehook = hook
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 

@@ -236,11 +236,11 @@ def at_random(farm: Farm, tmp_path: Path, number: int, cases: int, code: int) ->
 
 
 def test_a_killed_party_is_named_by_all_others(farm: Farm, tmp_path: Path):
-    at_random(farm, tmp_path, signal.SIGKILL, 5, -signal.SIGKILL)
+    at_random(farm, tmp_path, signal.SIGKILL, 4, -signal.SIGKILL)
 
 
 def test_an_interrupted_party_leaves_one_message(farm: Farm, tmp_path: Path):
-    at_random(farm, tmp_path, signal.SIGINT, 5, 130)
+    at_random(farm, tmp_path, signal.SIGINT, 4, 130)
 
 
 @pytest.mark.slow
