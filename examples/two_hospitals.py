@@ -19,6 +19,7 @@ comparing every held-out pair) and the points of the ROC curve. What is revealed
     mpc audit examples/two_hospitals.py                     # who learns what
     mpc cost examples/two_hospitals.py                      # what it costs
     mpc run examples/two_hospitals.py --local               # the program alone
+    mpc run examples/two_hospitals.py --config party.toml   # one party on its own host (docs/deploy.md)
 """
 
 import time

@@ -1,6 +1,9 @@
 """Every exception that a user can meet. Each class says in its docstring what to do about it.
 
 A message says what happened, where, why, and what to write instead. It never contains a share, a key or an input value.
+
+Exit codes of the command line: 0 done, 1 error in the program or data, 2 usage, 3 a party was lost, 4 a bad message, 5 refused,
+6 configuration or key, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -84,10 +87,11 @@ class PeerLost(MPCError):
     def __init__(self, party: int, reason: str, round: int | None = None, where: str = "") -> None:
         super().__init__(party, reason, round, where)
         self.party, self.reason, self.round, self.where = party, reason, round, where
+        self.name = ""  # of the party, where parties have names
 
     def __str__(self) -> str:
         return (
-            f"party {self.party} {self.reason}{_place(self.round, self.where)}. Nothing was revealed.\n"
+            f"party {_who(self)} {self.reason}{_place(self.round, self.where)}. Nothing was revealed.\n"
             "    Start it again on every party with the same program; this session's randomness has been discarded."
         )
 
@@ -107,18 +111,56 @@ class ProtocolError(MPCError):
     def __init__(self, party: int, reason: str, round: int | None = None, where: str = "") -> None:
         super().__init__(party, reason, round, where)
         self.party, self.reason, self.round, self.where = party, reason, round, where
+        self.name = ""
 
     def __str__(self) -> str:
-        return f"bad message from party {self.party}: {self.reason}{_place(self.round, self.where)}. The session is over."
+        return f"bad message from party {_who(self)}: {self.reason}{_place(self.round, self.where)}. The session is over."
 
 
-class ProgramMismatch(MPCError):
+class Disagreement(ProtocolError):
+    """A party speaks another version of the wire format, or expects another number of parties. Nothing was sent.
+
+    Give every party the same version of this package and the same roster.
+    """
+
+    exit_code = 5
+
+
+class Refused(MPCError):
+    """A party does not take part: it runs another program, or its policy forbids this one. Nothing was sent.
+
+    The message says who, and why.
+    """
+
+    exit_code = 5
+
+
+class ProgramMismatch(Refused):
     """The parties do not run the same program with the same parameters. Nothing was sent.
 
     The message names the first difference. Give every party the same file and the same version of this package.
     """
 
-    exit_code = 5
+
+class PolicyRefused(Refused):
+    """A party's policy does not allow this run, or an approval that it asks for is missing. Nothing was sent.
+
+    The message says whose policy and which line of the program; `mpc audit PROGRAM --config FILE` prints the lines that
+    would allow it.
+    """
+
+
+class ConfigError(MPCError):
+    """A configuration or key that cannot be used, or a party whose key is not the one in the roster. Nothing was sent.
+
+    Compare the keys of both rosters; `mpc doctor --config FILE` looks at keys, names and ports.
+    """
+
+    exit_code = 6
+
+
+def _who(error: PeerLost | ProtocolError) -> str:
+    return f"{error.party} ({error.name})" if error.name else str(error.party)
 
 
 def _place(round: int | None, where: str) -> str:

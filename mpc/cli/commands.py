@@ -8,22 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import MPCError, UsageError
-from ..ir.types import BOOL, INT64, DType, fixed64
-from ..lang.program import Program
 from ..launch.study import Outcome, Study
 from ..protocols.base import available
 from . import files
+from . import parties as party_runs
+from .arguments import named, shape
 from .programs import load_program, user_code
 from .progress import prepare_live, run_live
 
 F = TypeVar("F", bound=Callable[..., Any])
-INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -45,7 +43,7 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted: nothing was revealed, and no process is left", INTERRUPTED)
+            _fail("interrupted: nothing was revealed, and no process is left", party_runs.INTERRUPTED)
         except BrokenPipeError:  # `mpc cost ... | head`
             sys.stdout = open("/dev/null", "w")  # noqa: SIM115 (for the interpreter's last flush)
             sys.exit(1)
@@ -81,7 +79,7 @@ def main() -> None:
     Run it on this machine:  mpc run study.py --local --input a=a.csv --input b=b.npy
 
     Exit codes: 0 done, 1 error in the program or the data, 2 usage, 3 a party was lost, 4 bad message, 5 refused,
-    130 interrupted.
+    6 configuration or key, 130 interrupted.
     """
 
 
@@ -121,28 +119,37 @@ shape_option = click.option(
 
 @main.command()
 @_shared
-@click.option(
-    "--local", is_flag=True, help="Every party as a process of this machine. The only way to run, so it may be left out."
-)
+@click.option("--local", is_flag=True, help="Every party as a process of this machine (the default).")
+@click.option("--config", metavar="FILE", help="As one party of many, each on its own host: its TOML file (docs/deploy.md).")
 @click.option("--profile", is_flag=True, help="Also tell what each source line cost (on stderr): time, bytes, rounds.")
 @click.option("--trace", metavar="FILE", help="Save what every party did when, for chrome://tracing or Perfetto (.json).")
 @click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
 @click.option("--prepared", metavar="FOLDER", help="What `mpc prep` dealt for this run: no dealer takes part. Used up by it.")
+@click.pass_context
 def run(
-    program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str, network: str | None,
-    as_json: bool, local: bool, profile: bool, trace: str | None, output: str | None, prepared: str | None,
+    context: click.Context, program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str,
+    network: str | None, as_json: bool, local: bool, config: str | None, profile: bool, trace: str | None,
+    output: str | None, prepared: str | None,
 ) -> None:  # fmt: skip
-    """Run a program, every party as a process of this machine.
+    """Run a program: every party as a process of this machine, or one party of several hosts.
 
-    One user plays all parties, so nothing is hidden from whoever runs it: use it to develop, to test and to measure. The plan
-    (whom you trust, who learns what, the cost) goes to stderr before the run; stdout carries the results alone.
+    On one machine, one user plays all parties, so nothing is hidden from whoever runs it: use it to develop, to test and to
+    measure. The plan (whom you trust, who learns what, the cost) goes to stderr before the run; stdout carries the results
+    alone. With --config, protocol and parameters are those of the file, and inputs are this party's own.
 
     \b
-    Example:
+    Examples:
         mpc run study.py --local --input a=a.csv --input b=b.npy --output means.npy
+        mpc run study.py --config hospital_a.toml --input a=a.csv
 
     Inputs that you leave out come from their `load` function, where the program gives one.
     """
+    if config:
+        here = ("protocol", "parties", "truncation", "network", "local", "profile", "trace", "prepared")
+        fixed = [f"--{name}" for name in here if _given(context, name)]
+        if fixed:
+            raise UsageError(f"{fixed[0]} does not go with --config: the file says who takes part, and how")
+        return party_runs.run(config, program, inputs, output, as_json)
     study = _study(program, inputs, None, protocol, parties, truncation, network)
     if output:
         files.check_output(output, len(study.outputs))
@@ -157,10 +164,8 @@ def run(
     if trace and outcome.profile is not None:
         outcome.profile.save(trace)
         click.echo(f"trace saved to {trace}", err=True)
-    if output:
-        files.write(output, outcome.outputs)
-        click.echo(f"saved to {output}", err=True)
-    click.echo(json.dumps(_as_dict(study, outcome), indent=2) if as_json else _results(outcome))
+    shown = json.dumps(_as_dict(study, outcome), indent=2) if as_json else files.text(outcome.outputs, outcome.receivers)
+    files.deliver(output, outcome.outputs, shown)
 
 
 @main.command()
@@ -193,6 +198,8 @@ def cost(
 @main.command()
 @_shared
 @shape_option
+@click.option("--config", metavar="FILE", help="Among the parties of this file, and whether its policy allows the program.")
+@click.option("--markdown", is_flag=True, help="Markdown, for a protocol of decisions or an ethics board.")
 def audit(
     program: str,
     inputs: Sequence[str],
@@ -202,16 +209,22 @@ def audit(
     truncation: str,
     network: str | None,
     as_json: bool,
+    config: str | None,
+    markdown: bool,
 ) -> None:
     """Say who supplies what and who learns what, with source lines, without starting a process or sending a byte.
 
     \b
-    Example:
+    Examples:
         mpc audit study.py --shape a=500x30 --shape b=400x30
+        mpc audit study.py --config hospital_a.toml --input a=a.csv --shape b=400x30
     """
+    if config:
+        return party_runs.audit(config, program, inputs, shapes, as_json, markdown)
     study = _study(program, inputs, shapes, protocol, parties, truncation, network)
     _warn(study)
-    click.echo(json.dumps(study.audit.as_dict(), indent=2) if as_json else str(study.audit))
+    found = study.audit
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.as_markdown() if markdown else str(found))
 
 
 @main.command()
@@ -263,6 +276,10 @@ def protocols(as_json: bool) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
+def _given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 # ---- from arguments to a study ----
 def _study(
     path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str,
@@ -271,11 +288,11 @@ def _study(
     program = load_program(path)
     data: dict[str, Any] = {}
     for text in inputs:
-        name, value = _named(program, text, "--input", "a=a.csv", data)
+        name, value = named(program, text, "--input", "a=a.csv", data)
         data[name] = files.read(value)
     for text in shapes or ():
-        name, value = _named(program, text, "--shape", "a=500x30", data)
-        data[name] = _shape(text, value)
+        name, value = named(program, text, "--shape", "a=500x30", data)
+        data[name] = shape(text, value)
     for name, declared in program.inputs.items():
         if name not in data and declared.load is None:
             raise UsageError(
@@ -284,35 +301,6 @@ def _study(
             )
     with user_code():
         return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network)
-
-
-def _named(program: Program, text: str, option: str, example: str, given: dict[str, Any]) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not value:
-        raise UsageError(f"{option} {text}: write NAME=VALUE, for example {option} {example}")
-    if name not in program.inputs:
-        known = ", ".join(f"{n} ({i.party})" for n, i in program.inputs.items()) or "none"
-        raise UsageError(f"{option} {text}: the program has no input {name!r}; its inputs are {known}")
-    if name in given:
-        raise UsageError(f"input {name!r} is given twice")
-    return name, value
-
-
-def _shape(text: str, value: str) -> tuple[tuple[int, ...], DType | None]:
-    lengths, _, kind = value.partition(":")
-    try:
-        shape = tuple(int(n) for n in lengths.lower().split("x")) if lengths != "scalar" else ()
-        if any(n < 0 for n in shape):
-            raise ValueError
-    except ValueError:
-        raise UsageError(f"--shape {text}: write lengths with x between them, for example a=500x30 (or a=scalar)") from None
-    if not kind or kind == "fixed64":
-        return shape, None
-    if kind.startswith("fixed64.") and kind[8:].isdigit():
-        return shape, fixed64(int(kind[8:]))
-    if kind not in ("int64", "bool"):
-        raise UsageError(f"--shape {text}: no dtype {kind!r}; there are int64, bool, fixed64 and fixed64.20 (fraction bits)")
-    return shape, INT64 if kind == "int64" else BOOL
 
 
 # ---- what is printed ----
@@ -328,15 +316,6 @@ def _measured(outcome: Outcome) -> str:
     split = outcome.phases
     dealing = f" (dealing {split.offline_seconds:.2f} s, online {split.online_seconds:.2f} s)" if split.offline else ""
     return f"measured: {outcome.rounds:,} rounds, {moved:,} bytes ({verdict}), {outcome.seconds:.2f} s{dealing}"
-
-
-def _results(outcome: Outcome) -> str:
-    blocks = []
-    for name, value in outcome.outputs.items():
-        kind = f"{value.dtype}{list(value.shape)}"
-        with np.printoptions(precision=6, suppress=True, threshold=200, linewidth=110):
-            blocks.append(f"{name}: {kind}, for {', '.join(outcome.receivers[name])}\n{value}")
-    return "\n\n".join(blocks)
 
 
 def _head(study: Study) -> dict[str, Any]:

@@ -6,13 +6,15 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
+import click
 import numpy as np
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, MPCError, UsageError
 
 READS = (".npy", ".npz", ".csv", ".tsv")
 WRITES = (".npy", ".npz", ".json", ".csv")
@@ -117,20 +119,56 @@ def check_folder(path: str) -> None:
         raise UsageError(f"{path}: the folder {folder} does not exist or cannot be written")
 
 
+def deliver(path: str | None, outputs: Mapping[str, np.ndarray], shown: str) -> None:
+    """Saves results, if a path is given, and prints `shown`: also when saving fails, since they cannot be had again."""
+    try:
+        if path:
+            write(path, outputs)
+            click.echo(f"saved to {path}", err=True)
+    finally:
+        click.echo(shown)
+
+
 def write(path: str, outputs: Mapping[str, np.ndarray]) -> None:
-    """Saves results; `check_output` has been asked."""
+    """Saves results; `check_output` has been asked. All or nothing: raises MPCError if the disk is full."""
+    partial = Path(f"{path}.partial")
+    try:
+        whole = BytesIO()  # NumPy reports a full disk less clearly
+        _write(whole, path, outputs)
+        with partial.open("wb") as file:
+            file.write(whole.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise MPCError(f"the run is done, but {path} cannot be written: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(file: IO[bytes], path: str, outputs: Mapping[str, np.ndarray]) -> None:
     kind, arrays = Path(path).suffix.lower(), list(outputs.values())
     if kind == ".npy":
-        np.save(path, arrays[0])
+        np.save(file, arrays[0])
     elif kind == ".npz":
-        np.savez(path, **dict(outputs))  # type: ignore[arg-type]
+        np.savez(file, **dict(outputs))  # type: ignore[arg-type]
     elif kind == ".csv":
         table = np.atleast_1d(arrays[0])
         if table.ndim > 2:
             raise UsageError(f"{path}: a table has two axes, the result {table.ndim}; choose .npy")
-        np.savetxt(path, table, delimiter=",", fmt="%d" if table.dtype.kind in "bi" else "%.17g")
+        np.savetxt(file, table, delimiter=",", fmt="%d" if table.dtype.kind in "bi" else "%.17g")
     else:
-        Path(path).write_text(json.dumps(plain(outputs), indent=2) + "\n")
+        file.write((json.dumps(plain(outputs), indent=2) + "\n").encode())
+
+
+def text(outputs: Mapping[str, np.ndarray], receivers: Mapping[str, Sequence[str]]) -> str:
+    """Results for a reader."""
+    blocks = []
+    for name, value in outputs.items():
+        kind = f"{value.dtype}{list(value.shape)}"
+        with np.printoptions(precision=6, suppress=True, threshold=200, linewidth=110):
+            blocks.append(f"{name}: {kind}, for {', '.join(receivers[name])}\n{value}")
+    return "\n\n".join(blocks)
 
 
 def plain(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:

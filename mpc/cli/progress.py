@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import Progress
+from rich.progress import Progress as Bar
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..launch.local import Progress
 from ..launch.study import Outcome, Study
 from ..run.rehearse import THIS_MACHINE, Report
 
@@ -21,17 +24,25 @@ PLAIN_SECONDS = 5.0  # between lines where there is no terminal
 
 def run_live(study: Study, console: Console | None = None, profile: bool = False, prepared: str | None = None) -> Outcome:
     """Runs a study on this machine with a progress bar on stderr (a line now and then if that is no terminal)."""
+    with shown(study.cost, console=console) as progress:
+        return study.run(progress, profile, prepared)
+
+
+@contextmanager
+def shown(cost: Report, me: int = 0, console: Console | None = None) -> Iterator[Progress]:
+    """Shows the reports of party `me` that the yielded function is told of."""
     console = console or Console(stderr=True)
-    display = Display(study.cost)
+    display = Display(cost, me)
     if not console.is_terminal:
-        return study.run(lambda rounds, moved, where: _plainly(console, display, rounds, moved, where), profile, prepared)
+        yield lambda rounds, moved, where: _plainly(console, display, rounds, moved, where)
+        return
     with Live(display, console=console, refresh_per_second=10, transient=True):
-        return study.run(display.update, profile, prepared)
+        yield display.update
 
 
 def prepare_live(study: Study, folder: str, console: Console | None = None) -> list[Path]:
     """Does the dealer's work with a progress bar on stderr, if that is a terminal."""
-    with Progress(*Progress.get_default_columns(), console=console or Console(stderr=True), transient=True) as bar:
+    with Bar(*Bar.get_default_columns(), console=console or Console(stderr=True), transient=True) as bar:
         task = bar.add_task("dealing", total=study.cost.dealt_bytes)
         return study.prepare(folder, lambda steps, size: bar.update(task, completed=size))
 
@@ -39,9 +50,9 @@ def prepare_live(study: Study, folder: str, console: Console | None = None) -> l
 class Display:
     """How far a run is. Rounds and bytes are known in advance, so the share that is done is, too."""
 
-    def __init__(self, cost: Report) -> None:
+    def __init__(self, cost: Report, me: int = 0) -> None:
         self.cost = cost
-        self.moves = sum(b for link, b in cost.links.items() if 0 in link)  # party 0 reports
+        self.moves = sum(b for link, b in cost.links.items() if me in link)  # who reports
         # a round costs a fixed time, a byte another one: both count for as much as they are predicted to take
         waiting = THIS_MACHINE.seconds(cost.rounds, 0)
         self.round_share = waiting / max(cost.seconds(THIS_MACHINE), waiting, 1e-9)

@@ -185,6 +185,10 @@ class Session:
             params["range"] = _declared(low, high, dtype)
         return Array(self._scope.graph.bind("input", [], params, where=where)[0], self._scope)
 
+    def inputs_of(self, party: int) -> dict[int, Part]:
+        """slot -> value of what a party supplies, as far as this process knows it and has not shared it."""
+        return {slot: part for slot, (owner, part) in self._inputs.items() if owner == party}
+
     def _slot(self) -> int:
         self._slots += 1
         return self._slots

@@ -134,7 +134,7 @@ class LocalCluster(Backend):
     ) -> None:
         self.parties, self.processes = parties, parties + (protocol.has_dealer and prepared is None)
         self._progress, self._shadow = progress, shadow
-        self._epoch, self._running = 0, False
+        self._epoch, self._running = 0, True  # until all are ready they do not listen
         self._folder = tempfile.mkdtemp(prefix="mpc-")
         self._context: zmq.Context[Any] = zmq.Context()
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -154,6 +154,7 @@ class LocalCluster(Backend):
                 with _undisturbed():  # a child that was started and not noted would outlive us
                     self._children.append(self._start(config))
             self._collect("ready", START_SECONDS)
+            self._running = False
         except BaseException:
             self.close()
             raise
@@ -236,6 +237,8 @@ class LocalCluster(Backend):
                 elif header["is"] == "progress" and self._progress is not None:
                     self._progress(header["rounds"], header["bytes"], header["where"])
             dead = [p for p, child in enumerate(self._children) if child.poll() is not None and p not in answers]
+            if any(not isinstance(error, PeerLost) for error in errors.values()):
+                break  # a cause, where a loss may be the echo of another's
             if (dead or errors) and limit is None:
                 limit = time.monotonic() + GRACE_SECONDS
             if limit is not None and time.monotonic() > limit:

@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 import zmq
 
-from ..errors import MPCError, PeerLost, ProtocolError
+from ..errors import MPCError
 from ..ir.program import Eqn, Program
-from ..net.channel import Channel, explain
+from ..net.channel import Channel
 from ..net.shaped import Network, Shaped
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
@@ -38,8 +38,7 @@ def main() -> None:
         return  # the user's process was interrupted before it could say what to do
     config = msgspec.json.decode(line)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _keep_pages()
-    np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only
+    prepare()
     context: zmq.Context[Any] = zmq.Context()
     socket = context.socket(zmq.PAIR)
     socket.linger = 2000
@@ -49,6 +48,13 @@ def main() -> None:
     finally:
         socket.close()
         context.term()
+
+
+def prepare() -> None:
+    """What every process that computes as a party sets up first."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold shares and keys
+    _keep_pages()
+    np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only
 
 
 def _die_with_parent() -> None:
@@ -99,15 +105,9 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
         except Exception as error:
             if not isinstance(error, MPCError):  # a bug: show where, not the text, which may hold values
                 sys.stderr.write(f"party {me}: {type(error).__name__}\n" + "".join(traceback.format_tb(error.__traceback__)))
-            channel.abort(*_farewell(error))
+            channel.fail(error)
             control.send(socket, {"is": "error", **control.error_fields(error, me)})
             return
-
-
-def _farewell(error: Exception) -> tuple[str, int | None]:
-    if isinstance(error, (PeerLost, ProtocolError)):
-        return explain(error), error.party
-    return f"stopped with {type(error).__name__}", None
 
 
 def _run(party: Party, header: dict[str, Any], parts: list[Part], programs: dict[bytes, Program], socket: Any) -> None:

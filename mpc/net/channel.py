@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from mpc.errors import PeerLost, ProtocolError
+from mpc.errors import ConfigError, MPCError, PeerLost, ProtocolError, Refused
 from mpc.net.frame import HEADER, Lane, Spec
 
 __all__ = ["Channel", "Meter", "Spec", "aborted", "explain"]
@@ -20,8 +20,11 @@ def explain(error: PeerLost | ProtocolError) -> str:
     return f"sent {error.reason}" if isinstance(error, ProtocolError) else error.reason
 
 
-def aborted(by: int, blame: int, reason: str, round: int | None) -> PeerLost:
-    """The error at a party that was told of an abort by party `by`."""
+def aborted(by: int, blame: int, reason: str, round: int | None, code: int = PeerLost.exit_code) -> MPCError:
+    """The error at a party that was told of an abort by party `by`: of the same exit code if nothing had begun."""
+    for kind in (Refused, ConfigError):
+        if code == kind.exit_code:
+            return kind(f"party {by} ended the session: {reason}")
     return PeerLost(blame, f"ended the session: {reason}" if by == blame else f"{reason} (says party {by})", round)
 
 
@@ -103,11 +106,11 @@ class Channel(ABC):
         return
 
     @abstractmethod
-    def abort(self, reason: str, blame: int | None = None) -> None:
+    def abort(self, reason: str, blame: int | None = None, code: int = PeerLost.exit_code) -> None:
         """Tell every peer, as far as possible, that the session is over and why; then close. Never raises.
 
         `reason` completes the sentence "party `blame` …" and must contain no secret. `blame` is by default the party
-        of the error that this channel raised, otherwise this party.
+        of the error that this channel raised, otherwise this party. `code` is the exit code of the error.
         """
 
     @abstractmethod
@@ -118,10 +121,19 @@ class Channel(ABC):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
+        if error is None:
             self.close()
-        elif isinstance(error, PeerLost | ProtocolError):
-            self.abort(explain(error), error.party)
+        else:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Abort because of this exception, in words that hold no value of this party."""
+        if isinstance(error, PeerLost | ProtocolError):
+            self.abort(explain(error), error.party, error.exit_code)
+        elif isinstance(error, MPCError) and error.exit_code in (Refused.exit_code, ConfigError.exit_code):
+            self.abort(str(error).splitlines()[0], code=error.exit_code)
+        elif isinstance(error, KeyboardInterrupt):
+            self.abort("was interrupted by its operator")
         else:
             # Only the class: the text of an arbitrary exception may hold values, and peers must not see those.
-            self.abort(f"stopped with {kind.__name__}")
+            self.abort(f"stopped with {type(error).__name__}")

@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.errors import ProtocolError, UsageError
+from mpc.errors import Disagreement, ProtocolError, UsageError
 
 Array = NDArray[Any]
 Buffer = bytes | bytearray | memoryview
 Spec = tuple[str, tuple[int, ...]]  # (dtype such as "<u8", shape) of an expected array
 
-MAGIC, VERSION = b"MPCf", 2
+MAGIC, VERSION = b"MPCf", 3
 DATA, ABORT, HELLO, BYE = KINDS = range(1, 5)
 NAMES = dict(zip(KINDS, ("DATA", "ABORT", "HELLO", "BYE"), strict=True))
 HEADER = 64  # bytes
@@ -42,6 +42,7 @@ _COUNTS = struct.Struct("<QQ")  # seq, round
 _CONTENT = struct.Struct("<8sQ")  # spec, payload length
 _HEADER = struct.Struct("<4sHBB16sHHIQQ8sQ")
 _NUMBER = struct.Struct("<H")  # of a party, or of all parties
+_BLAME = struct.Struct("<HB")  # of a party, and the exit code of the error
 _NO_SPEC = bytes(8)
 _DTYPES = {np.dtype(name): name for name in ("<u8", "<u4", "|u1")}
 
@@ -116,7 +117,7 @@ def parse(data: Buffer, party: int) -> Header:
     if magic != MAGIC:
         raise ProtocolError(party, "a frame that is not ours (wrong magic)")
     if version != VERSION:
-        raise ProtocolError(party, f"wire version {version}, but this party speaks version {VERSION}")
+        raise Disagreement(party, f"wire version {version}, but this party speaks version {VERSION}")
     if header.kind not in KINDS:
         raise ProtocolError(party, f"a frame of unknown kind {header.kind}")
     if header.flags:
@@ -164,6 +165,11 @@ class Lane:
         self.payload = self.controls = self.extra = 0
         self._address = {k: _ADDRESS.pack(MAGIC, VERSION, k, 0, session, src, dst, epoch) for k in KINDS}
         self._data = self._address[DATA]
+
+    def bind(self, session: bytes) -> None:
+        """From now on data carry this id. Control frames keep the first one: they belong to the connection, and either end
+        may have to give up before both know what they agreed on."""
+        self._data = _ADDRESS.pack(MAGIC, VERSION, DATA, 0, session, self.src, self.dst, self.epoch)
 
     @property
     def messages(self) -> int:
@@ -257,7 +263,8 @@ class Lane:
         return got.kind, payload
 
     def _want(self, kind: int, round: int, spec: bytes, length: int, ahead: int = 0) -> Header:
-        return Header(kind, 0, self.session, self.src, self.dst, self.epoch, self.seq + ahead, round, spec, length)
+        session = self._data[8:24] if kind == DATA else self.session
+        return Header(kind, 0, session, self.src, self.dst, self.epoch, self.seq + ahead, round, spec, length)
 
 
 def _aligned(array: Array) -> Array:
@@ -293,15 +300,19 @@ def read_hello(payload: bytes, party: int) -> int:
     return int(_NUMBER.unpack(payload)[0])
 
 
-def abort(blame: int, reason: str) -> bytes:
-    """Payload of ABORT: the party that it blames, and why (cut at `REASON` bytes)."""
-    return _NUMBER.pack(blame) + reason.encode(errors="replace")[:REASON]
+def abort(blame: int, reason: str, code: int = 3) -> bytes:
+    """Payload of ABORT: the party that it blames, the exit code of the error, and why (cut at `REASON` bytes)."""
+    return _BLAME.pack(blame, code) + reason.encode(errors="replace")[:REASON]
 
 
-def read_abort(payload: bytes, party: int) -> tuple[int, str]:
-    """Inverse of `abort`: (blamed party, printable reason). Raises `ProtocolError`."""
-    if not _NUMBER.size <= len(payload) <= _NUMBER.size + REASON:
+def read_abort(payload: bytes, party: int) -> tuple[int, int, str]:
+    """Inverse of `abort`: (blamed party, exit code, printable reason). Raises `ProtocolError`."""
+    if not _BLAME.size <= len(payload) <= _BLAME.size + REASON:
         raise ProtocolError(party, f"an ABORT of {len(payload)} bytes")
-    text = payload[_NUMBER.size :].decode(errors="replace")
-    # A peer's words end up on a terminal and in logs: no control characters, no line breaks.
-    return _NUMBER.unpack_from(payload)[0], "".join(c if c.isprintable() else "?" for c in text)
+    text = payload[_BLAME.size :].decode(errors="replace")
+    return (*_BLAME.unpack_from(payload), printable(text))
+
+
+def printable(text: str) -> str:
+    """A peer's words end up on a terminal and in logs: no control characters, no line breaks."""
+    return "".join(c if c.isprintable() else "?" for c in text)

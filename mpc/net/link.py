@@ -15,7 +15,9 @@ What ZeroMQ does (libzmq 4.3.5, measured) decides how this is built:
 from __future__ import annotations
 
 import os
+import socket as sockets
 import struct
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Protocol
@@ -31,13 +33,16 @@ LAST = 1.0  # seconds for the few kB between `flushed` and the operating system,
 NOBLOCK, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 _EVENT = struct.Struct("=HI")  # a monitor's first frame: event, value
-_DISCONNECTED, _UP = int(zmq.EVENT_DISCONNECTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+_DISCONNECTED, _UP, _CALL = int(zmq.EVENT_DISCONNECTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED), int(zmq.EVENT_ACCEPTED)
+PATIENCE = 1.0  # seconds after a failed handshake until a link counts as refused
+BROKEN = 3  # connections that end during the handshake say as much as one that is refused (after which libzmq gives up)
+_BROKE = int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 _REFUSALS = {
-    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): "the connection broke during the handshake",
+    _BROKE: "the connection broke during the handshake",
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "the other end does not speak our security protocol",
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "the keys were refused",
 }
-_EVENTS = _DISCONNECTED | _UP | sum(_REFUSALS)
+_EVENTS = _DISCONNECTED | _UP | _CALL | sum(_REFUSALS)
 
 
 class Security(Protocol):
@@ -49,6 +54,12 @@ class Security(Protocol):
     def confirm(self, hello: zmq.Frame, peer: int) -> None:
         """Raise `ProtocolError` unless the key that sent this frame (`hello.get("User-Id")`) is `peer`'s."""
 
+    def calls_from(self, peer: int, host: str) -> bool:
+        """Whether `peer` is known to call from this numeric address: then its failing handshakes are not a stranger's."""
+
+    def stop(self) -> None:
+        """Free what `secure` has started, before the sockets' context ends. Never raises."""
+
 
 class Link:
     """This party's end of the connection to `peer`."""
@@ -59,6 +70,7 @@ class Link:
         self.greeted = False  # HELLO came
         self.left = False  # BYE or ABORT came, and was read
         self.gone = False  # the connection ended
+        self.torn = False  # a message is numbered and not all sent: after an interruption nothing can follow it
         self.trouble = ""  # why connecting has failed so far
         self._file = ""  # path of the socket that we bound, if it is one in the file system
         self.early: deque[list[Buffer]] = deque()  # read when the connection ended, not yet asked for
@@ -66,6 +78,8 @@ class Link:
         self._security: Security | None = None
         self._said: zmq.MessageTracker | None = None  # of the last control frame that we sent
         self._up = False
+        self._calls: float | None = None  # since when the peer tries
+        self._failures = 0  # of its handshakes, in units of a broken one
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self.monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         # The two calls of every round, bound once; `send` without pyzmq's layer for options of other socket types.
@@ -118,11 +132,13 @@ class Link:
 
     def say(self, kind: int, payload: bytes = b"") -> None:
         """Send a control frame, unless the connection has ended."""
-        if self.gone or self.left:
+        if self.gone or self.left or self.torn:
             return
+        self.torn = True
         part = zmq.Frame(self.out.control(kind, payload), track=True, copy=False, copy_threshold=0)
         with suppress(zmq.ZMQError):  # nobody is there: the next look at the monitor says so
             self._said = self.socket.send(part, NOBLOCK, copy=False, track=True)
+        self.torn = False
 
     def ended(self) -> bool:
         """Whether the connection has just ended; if so, all that had come is in `early` now."""
@@ -134,8 +150,15 @@ class Link:
             code, value = _EVENT.unpack(event)
             if code == _UP:
                 self._up = True
+            elif code == _CALL:
+                if self._security and self._calls is None and self._security.calls_from(self.peer, _caller(value)):
+                    self._calls = time.monotonic()
             elif code != _DISCONNECTED:
                 self.trouble = _REFUSALS[code]
+                if not self.binds and self._calls is None:
+                    self._calls = time.monotonic()
+                if self._calls is not None:
+                    self._failures += 1 if code == _BROKE else BROKEN
             elif self._is_ours(value):
                 self.gone = True
                 # libzmq reports the end after it has queued what came before, so this drains everything.
@@ -151,6 +174,11 @@ class Link:
             # A listener may have heard a stranger; a connection that we made, and that worked, is our peer's.
             return not self.binds and self._up
         return self._descriptor in (-1, descriptor)
+
+    def refused(self) -> bool:
+        """Whether the peer is there and no handshake with it succeeds: one end has a wrong key, or none. A listener counts
+        only handshakes after a call from the peer's own address, so that strangers cannot end a session."""
+        return self._failures >= BROKEN and self._calls is not None and time.monotonic() - self._calls > PATIENCE
 
     @property
     def heard(self) -> bool:
@@ -193,6 +221,15 @@ class Link:
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(int(1000 * linger))
+
+
+def _caller(descriptor: int) -> str:
+    """Numeric address of the other end of an accepted connection, or "" if it is gone already."""
+    try:
+        with sockets.socket(fileno=os.dup(descriptor)) as copy:
+            return str(copy.getpeername()[0])
+    except (OSError, IndexError):
+        return ""
 
 
 def kind_of(frames: list[Buffer]) -> int:

@@ -26,7 +26,7 @@ class MemoryHub:
         self.parties, self.session, self.blocking, self.deadline = parties, session, blocking, deadline
         self.queues: dict[tuple[int, int], deque[list[bytes]]] = defaultdict(deque)
         self.left: set[int] = set()
-        self.aborted: dict[int, tuple[int, str]] = {}  # by whom -> (blamed party, reason)
+        self.aborted: dict[int, tuple[int, str, int]] = {}  # by whom -> (blamed party, reason, exit code)
         self.changed = threading.Condition()
 
     def channel(self, me: int) -> Channel:
@@ -68,13 +68,13 @@ class _Memory(Channel):
             raise
         return arrays
 
-    def abort(self, reason: str, blame: int | None = None) -> None:
+    def abort(self, reason: str, blame: int | None = None, code: int = PeerLost.exit_code) -> None:
         if blame is None:
             blame = self._failure.party if self._failure else self.me
-        self._leave((blame, reason[:REASON]))
+        self._leave((blame, reason[:REASON], code))
 
     def close(self) -> None:
-        self._leave((self._failure.party, explain(self._failure)) if self._failure else None)
+        self._leave((self._failure.party, explain(self._failure), self._failure.exit_code) if self._failure else None)
 
     def _take(self, peer: int, round: int) -> list[bytes]:
         hub, queue = self._hub, self._hub.queues[peer, self.me]
@@ -85,15 +85,15 @@ class _Memory(Channel):
             ready = hub.changed.wait_for(lambda: queue or hub.aborted or peer in hub.left, hub.deadline if hub.blocking else 0)
             if queue:
                 return queue.popleft()
-            for by, (blame, reason) in hub.aborted.items():
-                raise aborted(by, blame, reason, round)
+            for by, (blame, reason, code) in hub.aborted.items():
+                raise aborted(by, blame, reason, round, code)
             if peer in hub.left:
                 raise PeerLost(peer, "left the session", round)
         if hub.blocking and not ready:
             raise Timeout(peer, f"sent nothing for {hub.deadline:g} s", round)
         raise ProtocolError(peer, "nothing, though a message is due", round)
 
-    def _leave(self, abort: tuple[int, str] | None) -> None:
+    def _leave(self, abort: tuple[int, str, int] | None) -> None:
         with self._hub.changed:
             if self.me not in self._hub.left:
                 self._hub.left.add(self.me)

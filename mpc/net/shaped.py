@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.errors import UsageError
+from mpc.errors import PeerLost, UsageError
 from mpc.net.channel import Channel, Meter
 from mpc.net.frame import HEADER, Lane, Spec
 
@@ -85,9 +85,9 @@ class Shaped(Channel):
             time.sleep(early / 1e9)
         return arrays
 
-    def abort(self, reason: str, blame: int | None = None) -> None:
+    def abort(self, reason: str, blame: int | None = None, code: int = PeerLost.exit_code) -> None:
         """See `Channel.abort`."""
-        self._channel.abort(reason, blame)
+        self._channel.abort(reason, blame, code)
 
     def close(self) -> None:
         """See `Channel.close`."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mpc._native import ffi, lib
-from mpc.errors import PeerLost, ProtocolError, Timeout
+from mpc.errors import MPCError, ProtocolError, Timeout
 from mpc.net.channel import Meter, Spec
 from mpc.net.frame import HEADER, Array, Buffer, Lane, layout, layout_of
 from mpc.net.link import SLICE
@@ -72,6 +72,8 @@ class Shared(ZeroMQ):
         """See `Channel.send`. Waits where a pipe is full, and meanwhile takes in what is meant for this party."""
         if self._over:
             raise self._over
+        if time.monotonic() > self._look:  # who only sends sees here that somebody is gone
+            self._look_around(round)
         plan = layout_of(arrays)
         lane = self._to[peer]
         frames = [lane.join(round, plan, arrays)] if plan.joined else lane.split(round, plan, arrays)
@@ -107,7 +109,7 @@ class Shared(ZeroMQ):
                 self._wait(peer, array.reshape(-1).view(np.uint8).data, round)
             lane.passed(plan)
             return arrays
-        except (PeerLost, ProtocolError) as error:
+        except MPCError as error:
             self._over = error
             raise
 
@@ -156,7 +158,7 @@ class Shared(ZeroMQ):
                     raise self._lost(link, round)
                 if time.monotonic() - progress > self._deadline:
                     raise Timeout(peer, f"took nothing for {self._deadline:g} s, though its process answers", round)
-            except (PeerLost, ProtocolError) as error:
+            except MPCError as error:
                 self._over = error
                 raise
 

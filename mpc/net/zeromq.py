@@ -6,12 +6,14 @@ in flight is bounded by the programs, not here: `send` never waits.
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import zmq
 
-from mpc.errors import MPCError, PeerLost, ProtocolError, SessionError, Timeout, UsageError
+from mpc.errors import ConfigError, Disagreement, MPCError, PeerLost, ProtocolError, SessionError, Timeout, UsageError
 from mpc.net import frame
 from mpc.net.channel import Channel, Meter, Spec, aborted, explain
 from mpc.net.frame import ABORT, BYE, HELLO, Array, Buffer, Lane, layout, layout_of
@@ -35,7 +37,7 @@ class ZeroMQ(Channel):
     appear; `linger` for the peers to leave too, in `close`.
 
     Raises `PeerLost` if a party does not appear, `ProtocolError` if one disagrees about session, wire version, party
-    numbers or party count, `UsageError` for an address that cannot be used.
+    numbers or party count, `ConfigError` if keys are refused, `UsageError` for an address that cannot be used.
     """
 
     def __init__(
@@ -58,24 +60,32 @@ class ZeroMQ(Channel):
         if len(session) != 16:
             raise UsageError(f"A session id has 16 bytes, not {len(session)}.")
         self.me, self.parties = me, parties
-        self._deadline, self._silence, self._linger = deadline, silence, linger
+        self._deadline, self._silence, self._linger, self._security = deadline, silence, linger, security
         self._over: MPCError | None = None  # what every further call raises
+        self._look = 0.0  # when to see next, while sending, whether all are still there
         self._closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links: dict[int, Link] = {}
         self.meter = Meter({}, {})
         try:
-            for peer in (p for p in range(parties) if p != me):
-                address = _endpoint(addresses, min(me, peer), max(me, peer))
-                out, into = Lane(session, me, peer, epoch), Lane(session, peer, me, epoch)
-                link = self._links[peer] = Link(self._context, out, into, address)
-                link.start(heartbeat, silence, security)
+            with _undisturbed():
+                for peer in (p for p in range(parties) if p != me):
+                    address = _endpoint(addresses, min(me, peer), max(me, peer))
+                    out, into = Lane(session, me, peer, epoch), Lane(session, peer, me, epoch)
+                    link = self._links[peer] = Link(self._context, out, into, address)
+                    link.start(heartbeat, silence, security)
             self.meter = Meter({p: k.out for p, k in self._links.items()}, {p: k.into for p, k in self._links.items()})
             self._greet(connect_deadline)
         except BaseException as error:
             self._over = error if isinstance(error, MPCError) else None
-            self.abort("could not start")
+            self.fail(error)
             raise
+
+    def bind(self, session: bytes) -> None:
+        """From now on data carry this id, which all parties have computed from what they agreed on."""
+        for link in self._links.values():
+            link.out.bind(session)
+            link.into.bind(session)
 
     # The two calls that matter for speed.
 
@@ -83,11 +93,14 @@ class ZeroMQ(Channel):
         """See `Channel.send`."""
         if self._over:
             raise self._over
+        if time.monotonic() > self._look:  # libzmq queues for a peer that is gone: who only sends would never know
+            self._look_around(round)
         link = self._links[peer]
         plan = layout_of(arrays)
         try:
             if link.gone:
                 raise zmq.Again
+            link.torn = True
             if plan.joined:
                 link.push(link.out.join(round, plan, arrays), NOBLOCK)
             else:
@@ -95,6 +108,7 @@ class ZeroMQ(Channel):
                 for part in first:
                     link.push(part, PUSH_MORE, copy=False)
                 link.push(last, NOBLOCK, copy=False)
+            link.torn = False
         except zmq.Again:  # without a high-water mark only this: nobody is there any more
             self._over = self._reason(link, round)
             raise self._over from None
@@ -117,20 +131,20 @@ class ZeroMQ(Channel):
             arrays = link.into.open(frames, header, round, plan)
             if arrays is None:
                 raise self._ending(link, frames, round)
-        except (PeerLost, ProtocolError) as error:
+        except MPCError as error:
             self._over = error
             raise
         return arrays
 
     # The end of a session.
 
-    def abort(self, reason: str, blame: int | None = None) -> None:
+    def abort(self, reason: str, blame: int | None = None, code: int = PeerLost.exit_code) -> None:
         """See `Channel.abort`. Takes up to a second if a peer does not read."""
         if self._closed:
             return
         if isinstance(self._over, PeerLost | ProtocolError):
-            reason, blame = explain(self._over), self._over.party
-        payload = frame.abort(self.me if blame is None else blame, reason)
+            reason, blame, code = explain(self._over), self._over.party, self._over.exit_code
+        payload = frame.abort(self.me if blame is None else blame, reason, code)
         for link in self._links.values():
             if link.heard and not link.ended():
                 link.say(ABORT, payload)
@@ -169,6 +183,8 @@ class ZeroMQ(Channel):
         finally:
             for link in self._links.values():
                 link.stop()
+            if self._security:
+                self._security.stop()
             self._context.destroy(0)
 
     # The start.
@@ -190,6 +206,12 @@ class ZeroMQ(Channel):
                 self._welcome(link, frames)
                 waiting.remove(link)
             self._watch(None)
+            for link in waiting:
+                if link.refused():
+                    where = f"at {link.address}: {link.trouble}"
+                    raise ConfigError(
+                        f"this party and party {link.peer} do not accept each other {where}. Compare the keys in both rosters."
+                    )
             if waiting and time.monotonic() > end:
                 link = waiting[0]
                 trouble = f"; {link.trouble}" if link.trouble else ""
@@ -203,7 +225,7 @@ class ZeroMQ(Channel):
         _, payload = link.into.open_control(frames)
         parties = frame.read_hello(payload, link.peer)
         if parties != self.parties:
-            raise ProtocolError(link.peer, f"a HELLO for {parties} parties instead of {self.parties}")
+            raise Disagreement(link.peer, f"a HELLO for {parties} parties instead of {self.parties}")
         link.greeted = True
         link.hide()
         if link.binds:
@@ -237,11 +259,19 @@ class ZeroMQ(Channel):
             if last != BYE:
                 raise self._lost(link, round)
 
-    def _reason(self, link: Link, round: int) -> PeerLost | ProtocolError:
+    def _look_around(self, round: int) -> None:
+        try:
+            self._watch(round)
+        except MPCError as error:
+            self._over = error
+            raise
+        self._look = time.monotonic() + SLICE
+
+    def _reason(self, link: Link, round: int) -> MPCError:
         """Why this link cannot send: what `_watch` finds out, or that its connection ended."""
         try:
             self._watch(round)
-        except (PeerLost, ProtocolError) as error:
+        except MPCError as error:
             return error
         return self._lost(link, round)
 
@@ -252,7 +282,7 @@ class ZeroMQ(Channel):
             return PeerLost(link.peer, f"closed the connection to {link.address} at once", round)
         return PeerLost(link.peer, f"is gone (its process ended, or was silent for {self._silence:g} s)", round)
 
-    def _ending(self, link: Link, frames: list[Buffer], round: int | None, ahead: int = 0) -> PeerLost | ProtocolError:
+    def _ending(self, link: Link, frames: list[Buffer], round: int | None, ahead: int = 0) -> MPCError:
         """The error that a control message means; each of them ends the session. Raises it if the message is malformed."""
         kind, payload = link.into.open_control(frames, ahead)
         peer = link.peer
@@ -261,10 +291,20 @@ class ZeroMQ(Channel):
         link.left = True
         if kind == BYE:
             return self._lost(link, round)
-        blame, reason = frame.read_abort(payload, peer)
+        blame, code, reason = frame.read_abort(payload, peer)
         if blame >= self.parties:
             return ProtocolError(peer, f"an ABORT that blames party {blame} of {self.parties}", round)
-        return aborted(peer, blame, reason, round)
+        return aborted(peer, blame, reason, round, code)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits: a socket that has just been made, and that nobody knows of yet, would keep the context for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _poll(links: Sequence[Link]) -> None:

@@ -51,6 +51,33 @@ class Audit:
             "by_design": list(self.by_design),
         }
 
+    def as_markdown(self) -> str:
+        """A page for readers who have never seen the program."""
+
+        def table(flows: Sequence[Flow], verb: str) -> list[str]:
+            rows = [f"| {', '.join(f.parties)} | {f.what} | {f.where} |" for f in flows] or ["| nobody | | |"]
+            return ["", f"| who | {verb} | line |", "|---|---|---|", *rows]
+
+        return "\n".join(
+            [
+                "# Who learns what",
+                "",
+                f"Parties: {', '.join(self.parties)}. Protocol `{self.protocol}`: {self.trust}",
+                "",
+                f"Program `blake2b-256:{self.digest}`.",
+                "",
+                "## Supplied, and kept secret from everybody else",
+                *table(self.inputs, "supplies"),
+                "",
+                "## Revealed",
+                *table(self.outputs, "learns"),
+                "",
+                "## Known to all parties by design",
+                "",
+                *(f"- {item}" for item in self.by_design),
+            ]
+        )
+
     def __str__(self) -> str:
         lines = [
             f"protocol {self.protocol}: {self.trust}",

@@ -208,12 +208,13 @@ class Party:
         progress: Progress | None = None,
         clock: Clock | None = None,
         hold: Callable[[], None] | None = None,
+        begin: Callable[[], None] = lambda: None,
     ) -> tuple[list[Any], Measured]:
         """The program's results at this party: a share, a revealed value, or None where only others learn it.
 
         clock: notes what the time is spent on. hold: with a protocol that deals, separates the phases: the dealer calls it
         when it has dealt all that it can without an answer, and does not wait for flow control; the others call it before
-        they begin, and it returns when the dealer has called.
+        they begin, and it returns when the dealer has called. begin: called when all have agreed, before a share leaves.
         """
         if self.prepared is not None:
             if epoch != EPOCH:
@@ -222,6 +223,7 @@ class Party:
         self.agree(program, epoch)
         if self.prepared is not None:
             self.prepared.use()
+        begin()
         measured = Measured(deals=self.deals, clock=clock)
         self._measured, self._ahead = measured, hold if self.deals else None
         if self._flow is not None:

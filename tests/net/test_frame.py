@@ -108,7 +108,7 @@ def header(**changed: object) -> bytes:
     plan = layout(SPECS)
     fields: dict[str, object] = {
         "magic": b"MPCf",
-        "version": 2,
+        "version": 3,
         "kind": frame.DATA,
         "flags": 0,
         "session": SESSION,
@@ -136,7 +136,7 @@ def test_the_header_has_the_documented_layout():
     ("changed", "reason"),
     [
         ({"magic": b"MPCe"}, "magic"),
-        ({"version": 1}, "wire version 1, but this party speaks version 2"),
+        ({"version": 1}, "wire version 1, but this party speaks version 3"),
         ({"kind": 0}, "unknown kind 0"),
         ({"kind": 99}, "unknown kind 99"),
         ({"flags": 1}, "unknown flags 0x01"),
@@ -208,13 +208,13 @@ def test_control_frames_carry_their_payloads():
     assert into.open_control([out.control(frame.HELLO, frame.hello(3))]) == (frame.HELLO, frame.hello(3))
     assert into.open_control([out.control(frame.BYE)]) == (frame.BYE, b"")
     assert frame.read_hello(frame.hello(3), 2) == 3
-    assert frame.read_abort(frame.abort(1, "stopped answering"), 2) == (1, "stopped answering")
+    assert frame.read_abort(frame.abort(1, "stopped answering"), 2) == (1, 3, "stopped answering")
 
 
 def test_the_reason_of_an_abort_is_bounded_and_printable():
     payload = frame.abort(1, "é" * 1000)
-    assert len(payload) == 2 + frame.REASON and frame.read_abort(payload, 2)[1].isprintable()
-    assert frame.read_abort(b"\0\0\x1b[2J\n\xff\xfeok", 2) == (0, "?[2J?��ok")
+    assert len(payload) == 3 + frame.REASON and frame.read_abort(payload, 2)[2].isprintable()
+    assert frame.read_abort(b"\0\0\3\x1b[2J\n\xff\xfeok", 2) == (0, 3, "?[2J?��ok")
     for bad in (b"", b"\0", payload + b"x"):
         with pytest.raises(ProtocolError, match="ABORT"):
             frame.read_abort(bad, 2)

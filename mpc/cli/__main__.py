@@ -1,0 +1,5 @@
+"""`python -m mpc.cli` is `mpc`."""
+
+from .commands import main
+
+main()

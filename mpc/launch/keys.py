@@ -1,0 +1,93 @@
+"""Keys of a party: a CURVE pair that is its identity on the wire, an Ed25519 pair that signs what it approves."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import zmq
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ..errors import ConfigError
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """What a key file holds."""
+
+    curve: str
+    sign: str
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Both secret keys of a party. They never leave its host."""
+
+    curve: str  # Z85
+    sign: str  # hexadecimal
+
+    def __repr__(self) -> str:
+        return "Keys(secret)"
+
+    @property
+    def public(self) -> str:
+        """The CURVE key for rosters."""
+        return zmq.curve_public(self.curve.encode()).decode()
+
+    @property
+    def verify(self) -> str:
+        """The key for rosters that verifies this party's signatures."""
+        return _signer(self.sign).public_key().public_bytes_raw().hex()
+
+    def signature(self, data: bytes) -> str:
+        """Hexadecimal."""
+        return _signer(self.sign).sign(data).hex()
+
+
+def _signer(secret: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret))
+
+
+def signed(data: bytes, signature: str, verify: str) -> bool:
+    """Whether `signature` is that of the owner of `verify` under `data`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(verify)).verify(bytes.fromhex(signature), data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def generate(path: Path) -> Keys:
+    """New keys in a new file that its owner alone can read. Raises ConfigError if the file exists or cannot be written."""
+    _, secret = zmq.curve_keypair()
+    keys = Keys(secret.decode(), Ed25519PrivateKey.generate().private_bytes_raw().hex())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(_File(keys.curve, keys.sign)) + b"\n")
+            file.flush()
+            os.fsync(descriptor)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists. Move it away first, and replace the old keys in every roster") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    return keys
+
+
+def load(path: Path) -> Keys:
+    """The keys of a file. Raises ConfigError, also if others can read it."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise ConfigError(f"others can read {path} (mode {stat.S_IMODE(mode):04o}): make new keys, or chmod 600 {path}")
+        found = msgspec.json.decode(path.read_bytes(), type=_File)
+        keys = Keys(found.curve, found.sign)
+        _ = keys.public, keys.verify
+    except OSError as error:
+        raise ConfigError(f"cannot read the keys in {path}: {error.strerror}. `mpc keygen` makes them") from None
+    except (ValueError, zmq.ZMQError):
+        raise ConfigError(f"{path} is no key file of `mpc keygen`") from None
+    return keys

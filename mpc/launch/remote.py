@@ -1,0 +1,279 @@
+"""One party of a run on several hosts: connects, agrees with the others on everything, computes, and keeps a record.
+
+Before a share leaves: keys are checked by the connection; terms (versions, protocol, parameters, roster, program text, types of
+inputs) are compared; the program is traced and shown to this party's policy; and only a party whose policy agrees sends the
+digest of its equations, without which nobody goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+
+from ..errors import ConfigError, PeerLost, ProtocolError, UsageError
+from ..ir.program import Eqn
+from ..ir.types import DType, fixed64
+from ..lang.array import Settings
+from ..lang.program import Planned, Program
+from ..lang.session import Session, decode_output, encode_input
+from ..net.curve import Curve
+from ..net.frame import VERSION
+from ..net.transcript import Transcript
+from ..net.zeromq import ZeroMQ
+from ..run.agreement import Supplied, Terms, compare, exchange
+from ..run.execute import Measured, Party
+from ..run.rehearse import Report
+from .config import Config
+from .local import Progress, choose_settings
+from .party import prepare
+from .policy import Request, approval_file, permit, spend
+
+GREETING = b"mpc before terms"  # the session of a connection until its parties have agreed on one
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run gave this party."""
+
+    outputs: dict[str, np.ndarray]  # what it has learnt
+    receivers: dict[str, tuple[str, ...]]  # of all outputs
+    measured: Measured
+    record: dict[str, Any]
+
+
+@dataclass
+class Seat:
+    """This party, with its program and its own data, ready to take part in a run.
+
+    data: its own inputs by name; those left out come from their `load` function. Raises ConfigError for keys that do not
+    fit the roster, UsageError and InputError for data that do not fit the program: then nobody was called.
+    """
+
+    config: Config
+    program: Program
+    file: Path  # of the program
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config, program = self.config, self.program
+        settings(config)
+        strangers = [r for r in program.roles if r not in config.data_parties]
+        if strangers:
+            raise UsageError(f"the program names {strangers[0]!r}; parties with data are {', '.join(config.data_parties)}")
+        own = [name for name, declared in program.inputs.items() if declared.party == config.me]
+        foreign = [name for name in self.data if name not in own]
+        if foreign:
+            raise UsageError(f"input {foreign[0]!r} is not {config.me}'s: {', '.join(own) or 'it supplies nothing'}")
+        found = {**program.load(set(own) - set(self.data)), **self.data}
+        absent = [name for name in own if name not in found]
+        if absent:
+            raise UsageError(f"no data for input {absent[0]!r}: give --input {absent[0]}=FILE")
+        self.data = {name: found[name] for name in own}
+        self.source = read_source(self.file)
+
+    def run(
+        self,
+        progress: Callable[[Report], Progress] | None = None,
+        connect: float | None = None,
+        ready: Callable[[Planned, Report], None] = lambda plan, cost: None,
+    ) -> Finished:
+        """Takes part in one run. connect: seconds to wait for the others. ready: told what all have agreed on, just before
+        the first share leaves.
+
+        Raises PeerLost, ProtocolError, ProgramMismatch, PolicyRefused, ConfigError, with the names of parties.
+        """
+        begun, clock = time.time(), time.perf_counter()
+        with named(self.config), opened(self.config, connect) as (wire, channel):
+            connected = time.perf_counter()
+            terms, session = exchange(channel, self._terms())
+            compare(terms, self.config.names)
+            wire.bind(session)
+            plan = self._plan(terms)
+            allowed = permit(
+                self.config,
+                request(plan, self.source),
+                {name: t.approval for name, t in zip(self.config.names, terms, strict=True)},
+            )
+            cost = plan.cost()
+            prepare()
+            party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel)
+            agreed = time.perf_counter()
+
+            def begin() -> None:
+                spend(self.config, allowed, session.hex())
+                ready(plan, cost)
+
+            report = _by_equation(progress(cost)) if progress else None
+            supplied = plan.session.inputs_of(self.config.number)
+            values, measured = party.run(plan.equations, [], supplied, 1, report, begin=begin)
+            outputs = {
+                name: decode_output(value, array.dtype)
+                for name, value, array in zip(plan.names, values, plan.results, strict=True)
+                if value is not None
+            }
+            record = self._record(plan, session, terms, channel, measured)
+        record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun))
+        record["seconds"] = {"connect": connected - clock, "agree": agreed - connected, "run": measured.seconds}
+        return Finished(outputs, receivers(plan), measured, record)
+
+    def _terms(self) -> Terms:
+        config = self.config
+        common = [
+            ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
+            ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
+            ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("encryption", config.encryption),
+        ]  # fmt: skip
+        inputs = {}
+        for name, value in self.data.items():
+            part, dtype = encode_input(value, self.program.inputs[name].dtype, fixed64(config.fraction))
+            inputs[name] = Supplied(list(part.shape), dtype.kind, dtype.fraction)
+        try:
+            approval = approval_file(self.file, config.me).read_text()
+        except (OSError, UnicodeDecodeError):
+            approval = ""
+        return Terms(common, self.source, inputs, approval)
+
+    def _plan(self, terms: list[Terms]) -> Planned:
+        """The program, traced with this party's data and the types of everybody else's."""
+        data: dict[str, Any] = dict(self.data)
+        for p, (name, theirs) in enumerate(zip(self.config.names, terms, strict=True)):
+            expected = {n for n, declared in self.program.inputs.items() if declared.party == name}
+            if set(theirs.inputs) != expected:
+                raise ProtocolError(p, "types of other inputs than it supplies")
+            if p != self.config.number:
+                types = {n: (tuple(s.shape), DType(s.kind, s.fraction)) for n, s in theirs.inputs.items()}
+                data |= types
+        return plan(self.config, self.program, data)
+
+    def _record(self, plan: Planned, session: bytes, terms: list[Terms], channel: Transcript, m: Measured) -> dict[str, Any]:
+        """What `run.json` holds: no value, no share, no key."""
+        config = self.config
+        links = {}
+        for p, name in enumerate(config.names):
+            if p != config.number:
+                sent, received = channel.digests(p)
+                links[name] = {
+                    "sent": m.sent.get(p, 0), "received": m.received.get(p, 0),
+                    "messages_sent": channel.meter.messages_sent[p], "messages_received": channel.meter.messages_received[p],
+                    "hash_sent": sent, "hash_received": received,
+                }  # fmt: skip
+        return {
+            "me": config.me,
+            "session": session.hex(),
+            "program": plan.equations.digest.hex(),
+            "source": digest(self.source),
+            "file": self.file.name,
+            "protocol": config.protocol,
+            "trust": config.scheme.trust,
+            "parties": list(config.names),
+            "roster": {"version": config.roster, "digest": config.roster_digest},
+            "parameters": {"truncation": config.truncation, "fraction": config.fraction},
+            "encryption": config.encryption,
+            "versions": {"mpc": version(), "wire": VERSION, "python": platform.python_version(), "numpy": np.__version__,
+                         "zmq": zmq.zmq_version()},
+            "inputs": {n: {"party": name, "type": f"{DType(s.kind, s.fraction)}{s.shape}"}
+                       for name, theirs in zip(config.names, terms, strict=True) for n, s in theirs.inputs.items()},
+            "outputs": {n: list(to) for n, to in receivers(plan).items()},
+            "rounds": m.rounds,
+            "links": links,
+        }  # fmt: skip
+
+
+def version() -> str:
+    """Of this package."""
+    from importlib.metadata import version as installed
+
+    return installed("mpc")
+
+
+def digest(source: str) -> str:
+    """Of a program's text."""
+    return hashlib.blake2b(source.encode(), digest_size=32, person=b"mpc source v1").hexdigest()
+
+
+def read_source(file: Path) -> str:
+    """The text of a program, the same for every convention of line ends."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"cannot read {file} as UTF-8 text") from None
+
+
+def settings(config: Config) -> Settings:
+    """What a configuration fixes for the meaning of programs."""
+    return choose_settings(config.truncation, fixed64(config.fraction))
+
+
+def plan(config: Config, program: Program, data: Mapping[str, Any]) -> Planned:
+    """The program among the parties of a roster. data: per input an array, or (shape, dtype or None)."""
+    parties = config.data_parties
+    return program.plan(Session(config.scheme, config.protocol, len(parties), None, settings(config), parties), data)
+
+
+def receivers(plan: Planned) -> dict[str, tuple[str, ...]]:
+    """Name of each output -> who learns it."""
+    names = plan.session.names
+    return {name: tuple(names[p] for p in to) for name, to in zip(plan.names, plan.receivers, strict=True)}
+
+
+def request(plan: Planned, source: str) -> Request:
+    """What a policy is asked about."""
+    names, inputs, lines = plan.session.names, {}, {}
+    for eqn in plan.equations.eqns:
+        if eqn.op == "input":
+            shape = eqn.types[0].shape
+            inputs[eqn.params["name"]] = (names[eqn.params["owner"]], shape[0] if shape else 1)
+            lines[eqn.params["name"]] = str(eqn.where)
+    lines |= {name: str(where) for name, where in zip(plan.names, plan.lines, strict=True)}
+    return Request(digest(source), plan.equations.digest.hex(), inputs, receivers(plan), lines)
+
+
+def _by_equation(progress: Progress) -> Callable[[int, int, Eqn | None], None]:
+    return lambda rounds, moved, eqn: progress(rounds, moved, f"{eqn.op}  {eqn.where}" if eqn else "")
+
+
+@contextmanager
+def opened(config: Config, connect: float | None = None) -> Iterator[tuple[ZeroMQ, Transcript]]:
+    """Connections to all other parties; closed in order, or aborted with the error that leaves the block."""
+    try:
+        wire = ZeroMQ(
+            config.number,
+            len(config.party),
+            config.endpoint,
+            GREETING,
+            deadline=config.deadline,
+            connect_deadline=config.connect if connect is None else connect,
+            security=security(config) if config.encrypted else None,
+        )
+    except UsageError as error:  # an address that cannot be bound
+        raise ConfigError(str(error)) from None
+    channel = Transcript(wire)
+    with channel:
+        yield wire, channel
+
+
+def security(config: Config) -> Curve:
+    """The keys of this party's connections."""
+    secrets = config.secrets
+    peers = {i: m.key for i, m in enumerate(config.party) if i != config.number}
+    return Curve(config.number, secrets.public, secrets.curve, peers, config.hosts())
+
+
+@contextmanager
+def named(config: Config) -> Iterator[None]:
+    """Gives errors about a party its name."""
+    try:
+        yield
+    except (PeerLost, ProtocolError) as error:
+        if 0 <= error.party < len(config.names):
+            error.name = config.names[error.party]
+        raise
