@@ -70,7 +70,7 @@ def test_conv2d_wraps(f: Conv2d):
         (MATMUL, ((2, 1, 3, 4), (5, 4, 2))),
         *((g, ((2, 4, 7, 6), (4, 4 // g.groups, 3, 2))) for g in GEOMETRIES),
     ],
-    ids=str,
+    ids=lambda v: str(v) if isinstance(v, (tuple, Conv2d)) else type(v).__name__,
 )
 def test_linear_in_each_operand(f, shapes):
     x, y = (words(*shapes[0], seed=s) for s in (1, 2))
