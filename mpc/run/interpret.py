@@ -121,6 +121,8 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
         return _repeat(eqn, ins, ctx, node, where, alone)
     if eqn.body is not None and not _defines(protocol, eqn.op):
         return interpret(eqn.body, ins, ctx, node + 1, where, alone)
+    if eqn.op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
+        return ins[0] if protocol.me in eqn.params["to"] else None
     if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS and not eqn.types[0].secret:
         return _public(eqn, ins, ctx, tape)
     if eqn.op == "input":
