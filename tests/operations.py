@@ -174,7 +174,7 @@ CONV = {"stride": [2, 1], "padding": [1, 0], "dilation": [1, 2], "groups": 2}
 
 
 def convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """conv2d with CONV, by its definition."""
+    """conv with CONV, by its definition."""
     x = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     high, wide = (x.shape[2] - w.shape[2]) // 2 + 1, x.shape[3] - 2 * (w.shape[3] - 1)
     out = np.zeros((x.shape[0], w.shape[0], high, wide), x.dtype)
@@ -186,16 +186,16 @@ def convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 op(
-    "conv2d",
-    lambda x, w: bind("conv2d", x, w, bits=16, rounding="dither", **CONV),
+    "conv",
+    lambda x, w: bind("conv", x, w, bits=16, rounding="dither", **CONV),
     fixed(2, 4, 6, 5),
     fixed(6, 2, 3, 2),
     expected=convolved,
     tol=ULP,
 )
 op(
-    "conv2d int",
-    lambda x, w: bind("conv2d", x, w, bits=0, rounding="dither", **CONV),
+    "conv int",
+    lambda x, w: bind("conv", x, w, bits=0, rounding="dither", **CONV),
     ints(2, 4, 6, 5),
     ints(6, 2, 3, 2),
     expected=convolved,
@@ -555,6 +555,34 @@ op(
 )
 op("nn.conv2d public images", lambda w: mpc.nn.conv2d(PHOTOS, w), FILTERS, expected=lambda w: conv(PHOTOS, w), tol=ULP)
 op("nn.conv2d int", lambda x, w: mpc.nn.conv2d(x, w), ints(1, 2, 4, 4), ints(3, 2, 2, 2), expected=lambda x, w: conv(x, w, 0))
+
+
+SIGNALS, TAPS = fixed(2, 4, 9), fixed(6, 2, 3)
+op(
+    "nn.conv1d",
+    lambda x, w: mpc.nn.conv1d(x, w, BIAS, stride=2, padding=1, groups=2),
+    SIGNALS,
+    TAPS,
+    expected=lambda x, w: conv(x[:, :, None], w[:, :, None], BIAS, (1, 2), (0, 1), groups=2)[:, :, 0],
+    tol=ULP,
+)
+op(
+    "nn.conv3d of one layer",
+    lambda x, w: mpc.nn.conv3d(x[:, :, None], w[:, :, None])[:, :, 0],
+    PHOTOS,
+    FILTERS,
+    expected=conv,
+    tol=ULP,
+)
+# without a stride it is the convolution, all around padded, by the filters turned round
+op(
+    "nn.conv_transpose2d",
+    lambda x, w: mpc.nn.conv_transpose2d(x, w, BIAS, padding=(1, 0)),
+    PHOTOS,
+    fixed(4, 6, 3, 2),
+    expected=lambda x, w: conv(x, w.swapaxes(0, 1)[:, :, ::-1, ::-1], BIAS, padding=(1, 1)),
+    tol=ULP,
+)
 
 
 def windows(x: np.ndarray, size: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.ops import ELEMENTWISE_GATES, OPS, bilinear_map, index_key
+from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, bilinear_map, index_key
 from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
@@ -158,7 +158,7 @@ def _defines(protocol: Protocol, op: str) -> bool:
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, xs: Sequence[Value]) -> Steps[Share]:
     op, params = eqn.op, eqn.params
-    if op in ("mul", "matmul", "conv2d"):
+    if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
     if op == "and_" and not all(isinstance(x, Share) for x in xs):
         x, c = (xs[0], xs[1]) if isinstance(xs[0], Share) else (xs[1], xs[0])
