@@ -398,6 +398,30 @@ op("cos", lambda x: (np.cos(x), mpc.cos(x[::-1])), ANGLES, expected=lambda x: (n
 op("sin of a matrix of int", lambda x: mpc.sin(x.T), I % 50, expected=lambda x: np.sin(x.T), tol=2.0**-14)
 op("log2", lambda x: np.log2(x), POSITIVE, tol=2.0**-13)
 op("log1p", lambda x: np.log1p(x), np.concatenate([POSITIVE[POSITIVE < 3e4], -POSITIVE[POSITIVE < 0.99]]), tol=2.0**-14)
+UNIT = np.concatenate([[-1, 1, 0, ULP, -ULP, 1 - ULP, ULP - 1], fixed(24, below=1.0)])
+SPREAD = np.concatenate([POSITIVE[POSITIVE < 2.0**14], -POSITIVE[POSITIVE < 2.0**14], [0, 1, -1, 1 + ULP, 1 - ULP]])
+BEYOND = np.array([1 + ULP, -1 - ULP, 3.0, -3.0, 2.0**20, -(2.0**20)])
+op("tan", lambda x: np.tan(x), fixed(30, below=7.5), tol=lambda x: 2.0**-13 * (1 + np.tan(x) ** 2))
+op("asin acos", lambda x: (np.arcsin(x), np.arccos(x)), UNIT, tol=2.0**-13)
+op("asin acos saturates", lambda x: (mpc.asin(x), mpc.acos(x)), BEYOND,
+   expected=lambda x: (np.sign(x) * np.pi / 2, np.pi / 2 - np.sign(x) * np.pi / 2), tol=ULP)  # fmt: skip
+op("atan", lambda x: np.arctan(x), np.concatenate([SPREAD, BEYOND]), tol=2.0**-13)
+op("atan2", lambda y, x: np.arctan2(y, x), SPREAD, SPREAD[::-1].copy(), tol=2.0**-13)
+op(
+    "atan2 of a point and axes",
+    lambda y, x: np.arctan2(y, x),
+    np.array([[3.0], [0], [-3]]),
+    np.array([0, 2.0, -2]),
+    tol=2.0**-13,
+)
+op("atan2 public", lambda x: np.arctan2(2.0, x), UNIT, tol=2.0**-13)
+op("sinh cosh", lambda x: (np.sinh(x), np.cosh(x)), fixed(30, below=6.0), tol=lambda x: 2.0**-13 * (1 + np.cosh(x)))
+op("asinh", lambda x: np.arcsinh(x), SPREAD, tol=2.0**-13)
+op("asinh saturates", lambda x: np.arcsinh(x), BEYOND[4:], expected=lambda x: np.sign(x) * 16 * np.log(2), tol=2.0**-13)
+op("acosh", lambda x: np.arccosh(x), np.append(1, SPREAD[SPREAD >= 1]), tol=2.0**-13)
+op("atanh", lambda x: np.arctanh(x), UNIT[np.abs(UNIT) < 1], tol=2.0**-13)
+op("log10", lambda x: np.log10(x), POSITIVE, tol=2.0**-14)
+op("cbrt", lambda x: np.cbrt(x), SPREAD, tol=lambda x: 2.0**-15 + 2.0**-17 * np.abs(np.cbrt(x)))
 op("expm1", lambda x: np.expm1(x), EXPONENTS[EXPONENTS < 16.9], tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
 op("exp2", lambda x: np.exp2(x), fixed(40), tol=lambda x: 2.0**-13 + 2.0**-12 * 2.0**x)
 # ---- the first of the largest: exact ----

@@ -293,6 +293,11 @@ DERIVED: dict[str, Callable[..., Range]] = {
     "sqrt": _monotone(math.sqrt, 0, TOP, "is 0 for x < 0", "saturates at 2^7.5"),
     "rsqrt": _monotone(lambda v: v**-0.5, 0, TOP, "is 2^({f}/2) for x <= 0", "saturates at 2^-7.5"),
     "reciprocal": _reciprocal,
+    "asin": _growing(math.asin, 1),
+    "atan": _growing(math.atan, math.inf),
+    "atan2": lambda s, y, x: _about(-math.pi, math.pi, s.types[0].dtype),
+    "asinh": _growing(math.asinh, TOP),
+    "cbrt": _growing(math.cbrt, TOP),
     "softmax": _unit(0, 1),
     "log_softmax": _log_softmax,
 }

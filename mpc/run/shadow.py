@@ -102,6 +102,11 @@ REFERENCES: dict[str, Reference] = {
     "sqrt": Reference(np.sqrt, 2.0**-13, 2.0**-13),
     "rsqrt": Reference(lambda x: 1 / np.sqrt(x), 2.0**-15, 2.0**-13),
     "log": Reference(np.log, 2.0**-14),
+    "asin": Reference(np.arcsin, 2.0**-13),
+    "atan": Reference(np.arctan, 2.0**-13),
+    "atan2": Reference(np.arctan2, 2.0**-13),
+    "asinh": Reference(np.arcsinh, 2.0**-13),
+    "cbrt": Reference(np.cbrt, 2.0**-13, 2.0**-13),
     "softmax": Reference(lambda x, axis: np.exp(_log_softmax(x, axis)), 2.0**-10, takes=("axis",)),
     "log_softmax": Reference(_log_softmax, 2.0**-10, takes=("axis",)),
 }
