@@ -61,7 +61,7 @@ ROWS = [
     Row("gelu", mpc.nn.gelu, lambda v: v / 2 * (1 + ERF(v / 2**0.5)), always(-1000, 1000), "0 below -5, x above 5 (f = 16)"),
     Row("silu", mpc.nn.silu, lambda v: v / (1 + np.exp(-v)), always(-700, 700), "0 below -12.5, x above 12.5 (f = 16)"),
     Row("softplus", mpc.nn.softplus, lambda v: np.logaddexp(0, v), always(-1000, 1000), "0 below -12, x above 12 (f = 16)"),
-    Row("exp", mpc.exp, np.exp, always(-20, 5), "0 below -f log 2; constant above 17, 13, 6 for f = 16, 20, 26"),
+    Row("exp", mpc.exp, np.exp, always(-20, 5), "0 below -f log 2; constant above 17, 14, 6 for f = 16, 20, 26"),
     Row("expm1", mpc.expm1, np.expm1, always(-20, 5), "as exp"),
     Row("exp2", mpc.exp2, np.exp2, always(-20, 7), "as exp"),
     Row("sin", mpc.sin, np.sin, always(-1000, 1000), "error grows as \\|x\\| 2^(f-62): none below 2^20 (f = 16)"),

@@ -319,7 +319,7 @@ def _exp_gate(x: Array) -> Array:
 
 @implements("exp")
 def exp(x: Array) -> Array:
-    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 13 for up to 20 fraction bits, then less:
+    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 14 for up to 20 fraction bits, then less:
     e^6 at 26) and is 0 (to 2^-f) below -f log 2, which is -12 for 16 bits."""
 
     def at(x: Array) -> Array:
