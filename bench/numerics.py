@@ -45,6 +45,11 @@ def factors(f: int) -> tuple[float, float]:
     return -(2.0 ** ((60 - 2 * f) // 2)), 2.0 ** ((60 - 2 * f) // 2)
 
 
+def roots(f: int) -> tuple[float, float]:
+    """x whose square root can be squared."""
+    return 1.0, 2.0 ** min(14, 59 - 2 * f)
+
+
 POSITIVE = always(2.0**-9, 2.0**14)
 ROWS = [
     Row("relu", mpc.nn.relu, lambda v: np.maximum(v, 0), whole, "exact on the whole ring"),
@@ -54,9 +59,9 @@ ROWS = [
     Row("tanh", mpc.tanh, np.tanh, always(-1000, 1000), "-1 below -6, 1 above 6 (f = 16)"),
     Row("erf", mpc.erf, ERF, always(-100, 100), "-1 below -4, 1 above 4 (f = 16)"),
     Row("gelu", mpc.nn.gelu, lambda v: v / 2 * (1 + ERF(v / 2**0.5)), always(-1000, 1000), "0 below -5, x above 5 (f = 16)"),
-    Row("silu", mpc.nn.silu, lambda v: v / (1 + np.exp(-v)), always(-700, 700), "0 below -15, x above 15 (f = 16)"),
+    Row("silu", mpc.nn.silu, lambda v: v / (1 + np.exp(-v)), always(-700, 700), "0 below -12.5, x above 12.5 (f = 16)"),
     Row("softplus", mpc.nn.softplus, lambda v: np.logaddexp(0, v), always(-1000, 1000), "0 below -12, x above 12 (f = 16)"),
-    Row("exp", mpc.exp, np.exp, always(-20, 5), "0 below -f log 2; constant above 17, 13, 6 for f = 16, 20, 26"),
+    Row("exp", mpc.exp, np.exp, always(-20, 5), "0 below -f log 2; constant above 17, 14, 6 for f = 16, 20, 26"),
     Row("expm1", mpc.expm1, np.expm1, always(-20, 5), "as exp"),
     Row("exp2", mpc.exp2, np.exp2, always(-20, 7), "as exp"),
     Row("sin", mpc.sin, np.sin, always(-1000, 1000), "error grows as \\|x\\| 2^(f-62): none below 2^20 (f = 16)"),
@@ -67,6 +72,18 @@ ROWS = [
     Row("log", mpc.log, np.log, always(2.0**-4, 2.0**14), "log 2^-f for x <= 0; log 2^15 from 2^15 on", True),
     Row("log2", mpc.log2, np.log2, always(2.0**-4, 2.0**14), "as log", True),
     Row("log1p", mpc.log1p, np.log1p, always(2.0**-4, 2.0**14), "as log at 1 + x", True),
+    Row("log10", mpc.log10, np.log10, always(2.0**-4, 2.0**14), "as log", True),
+    Row("tan", mpc.tan, np.tan, always(-1.5, 1.5), "error grows as 1 + tan(x)^2; wraps beyond 2^(61-2f)"),
+    Row("asin", mpc.asin, np.arcsin, always(-1, 1), "-pi/2 below -1, pi/2 above 1"),
+    Row("acos", mpc.acos, np.arccos, always(-1, 1), "pi below -1, 0 above 1"),
+    Row("atan", mpc.atan, np.arctan, always(-(2.0**14), 2.0**14), "right everywhere"),
+    Row("atan2", lambda x: mpc.atan2(x, 1), np.arctan, always(-(2.0**14), 2.0**14), "of (x, 1); means nothing from 2^15 on"),
+    Row("sinh", mpc.sinh, np.sinh, always(-5, 5), "as exp"),
+    Row("cosh", mpc.cosh, np.cosh, always(-5, 5), "as exp"),
+    Row("asinh", mpc.asinh, np.arcsinh, always(-(2.0**14), 2.0**14), "+-16 log 2 beyond +-2^15"),
+    Row("acosh", mpc.acosh, np.arccosh, roots, "log x below 1; log 2^15 from 2^14 on", True),
+    Row("atanh", mpc.atanh, np.arctanh, always(-0.999, 0.999), "+-(f + 1) log(2) / 2 from +-1 on"),
+    Row("cbrt", mpc.cbrt, np.cbrt, always(-(2.0**14), 2.0**14), "+-2^5 beyond +-2^15"),
     Row("x ** 1.5", lambda x: x**1.5, lambda v: v**1.5, always(2.0**-4, 2.0**3), "as exp(1.5 log x)", True),
 ]  # fmt: skip
 

@@ -160,6 +160,14 @@ from .lang.sorting import (
     topk,
     unique,
 )  # fmt: skip
+from .lang.trigonometry import acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, cosh, log10, sinh, tan
+from .lang.trigonometry import acos as arccos
+from .lang.trigonometry import acosh as arccosh
+from .lang.trigonometry import asin as arcsin
+from .lang.trigonometry import asinh as arcsinh
+from .lang.trigonometry import atan as arctan
+from .lang.trigonometry import atan2 as arctan2
+from .lang.trigonometry import atanh as arctanh
 from .lang.update import At
 from .lang.wide import divide, exp2, expm1, log, log1p, log2, power, reciprocal, rsqrt, sqrt, std
 from .lang.wide import power as pow

@@ -148,7 +148,7 @@ typedef struct mpc_kernels {
     void (*bit_plane)(uint64_t *out, const uint64_t *x, size_t n, int bit);
 
     /* ---- one-hot lookup (lookup.inc) ---- */
-    /* out[j * n + i] = sign * sum over w of table[j * K + (v_i - w) mod K] * e_i[w], K = 2^k, 1 <= k <= 8: `columns` tables,
+    /* out[j * n + i] = sign * sum over w of table[j * K + (v_i - w) mod K] * e_i[w], K = 2^k, 1 <= k <= 9: `columns` tables,
      * e_i: K bits in max(1, K / 64) words per element, v_i public. */
     void (*lookup_u64)(uint64_t *out, const uint64_t *table, size_t columns, int k, const uint64_t *e, const uint64_t *v,
                        size_t n, int sign);

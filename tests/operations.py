@@ -174,7 +174,7 @@ CONV = {"stride": [2, 1], "padding": [1, 0], "dilation": [1, 2], "groups": 2}
 
 
 def convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """conv2d with CONV, by its definition."""
+    """conv with CONV, by its definition."""
     x = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     high, wide = (x.shape[2] - w.shape[2]) // 2 + 1, x.shape[3] - 2 * (w.shape[3] - 1)
     out = np.zeros((x.shape[0], w.shape[0], high, wide), x.dtype)
@@ -186,16 +186,16 @@ def convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 op(
-    "conv2d",
-    lambda x, w: bind("conv2d", x, w, bits=16, rounding="dither", **CONV),
+    "conv",
+    lambda x, w: bind("conv", x, w, bits=16, rounding="dither", **CONV),
     fixed(2, 4, 6, 5),
     fixed(6, 2, 3, 2),
     expected=convolved,
     tol=ULP,
 )
 op(
-    "conv2d int",
-    lambda x, w: bind("conv2d", x, w, bits=0, rounding="dither", **CONV),
+    "conv int",
+    lambda x, w: bind("conv", x, w, bits=0, rounding="dither", **CONV),
     ints(2, 4, 6, 5),
     ints(6, 2, 3, 2),
     expected=convolved,
@@ -398,6 +398,30 @@ op("cos", lambda x: (np.cos(x), mpc.cos(x[::-1])), ANGLES, expected=lambda x: (n
 op("sin of a matrix of int", lambda x: mpc.sin(x.T), I % 50, expected=lambda x: np.sin(x.T), tol=2.0**-14)
 op("log2", lambda x: np.log2(x), POSITIVE, tol=2.0**-13)
 op("log1p", lambda x: np.log1p(x), np.concatenate([POSITIVE[POSITIVE < 3e4], -POSITIVE[POSITIVE < 0.99]]), tol=2.0**-14)
+UNIT = np.concatenate([[-1, 1, 0, ULP, -ULP, 1 - ULP, ULP - 1], fixed(24, below=1.0)])
+SPREAD = np.concatenate([POSITIVE[POSITIVE < 2.0**14], -POSITIVE[POSITIVE < 2.0**14], [0, 1, -1, 1 + ULP, 1 - ULP]])
+BEYOND = np.array([1 + ULP, -1 - ULP, 3.0, -3.0, 2.0**20, -(2.0**20)])
+op("tan", lambda x: np.tan(x), fixed(30, below=7.5), tol=lambda x: 2.0**-13 * (1 + np.tan(x) ** 2))
+op("asin acos", lambda x: (np.arcsin(x), np.arccos(x)), UNIT, tol=2.0**-13)
+op("asin acos saturates", lambda x: (mpc.asin(x), mpc.acos(x)), BEYOND,
+   expected=lambda x: (np.sign(x) * np.pi / 2, np.pi / 2 - np.sign(x) * np.pi / 2), tol=ULP)  # fmt: skip
+op("atan", lambda x: np.arctan(x), np.concatenate([SPREAD, BEYOND]), tol=2.0**-13)
+op("atan2", lambda y, x: np.arctan2(y, x), SPREAD, SPREAD[::-1].copy(), tol=2.0**-13)
+op(
+    "atan2 of a point and axes",
+    lambda y, x: np.arctan2(y, x),
+    np.array([[3.0], [0], [-3]]),
+    np.array([0, 2.0, -2]),
+    tol=2.0**-13,
+)
+op("atan2 public", lambda x: np.arctan2(2.0, x), UNIT, tol=2.0**-13)
+op("sinh cosh", lambda x: (np.sinh(x), np.cosh(x)), fixed(30, below=6.0), tol=lambda x: 2.0**-13 * (1 + np.cosh(x)))
+op("asinh", lambda x: np.arcsinh(x), SPREAD, tol=2.0**-13)
+op("asinh saturates", lambda x: np.arcsinh(x), BEYOND[4:], expected=lambda x: np.sign(x) * 16 * np.log(2), tol=2.0**-13)
+op("acosh", lambda x: np.arccosh(x), np.append(1, SPREAD[SPREAD >= 1]), tol=2.0**-13)
+op("atanh", lambda x: np.arctanh(x), UNIT[np.abs(UNIT) < 1], tol=2.0**-13)
+op("log10", lambda x: np.log10(x), POSITIVE, tol=2.0**-14)
+op("cbrt", lambda x: np.cbrt(x), SPREAD, tol=lambda x: 2.0**-15 + 2.0**-17 * np.abs(np.cbrt(x)))
 op("expm1", lambda x: np.expm1(x), EXPONENTS[EXPONENTS < 16.9], tol=lambda x: 2.0**-13 + 2.0**-13 * np.exp(x))
 op("exp2", lambda x: np.exp2(x), fixed(40), tol=lambda x: 2.0**-13 + 2.0**-12 * 2.0**x)
 # ---- the first of the largest: exact ----
@@ -555,6 +579,34 @@ op(
 )
 op("nn.conv2d public images", lambda w: mpc.nn.conv2d(PHOTOS, w), FILTERS, expected=lambda w: conv(PHOTOS, w), tol=ULP)
 op("nn.conv2d int", lambda x, w: mpc.nn.conv2d(x, w), ints(1, 2, 4, 4), ints(3, 2, 2, 2), expected=lambda x, w: conv(x, w, 0))
+
+
+SIGNALS, TAPS = fixed(2, 4, 9), fixed(6, 2, 3)
+op(
+    "nn.conv1d",
+    lambda x, w: mpc.nn.conv1d(x, w, BIAS, stride=2, padding=1, groups=2),
+    SIGNALS,
+    TAPS,
+    expected=lambda x, w: conv(x[:, :, None], w[:, :, None], BIAS, (1, 2), (0, 1), groups=2)[:, :, 0],
+    tol=ULP,
+)
+op(
+    "nn.conv3d of one layer",
+    lambda x, w: mpc.nn.conv3d(x[:, :, None], w[:, :, None])[:, :, 0],
+    PHOTOS,
+    FILTERS,
+    expected=conv,
+    tol=ULP,
+)
+# without a stride it is the convolution, all around padded, by the filters turned round
+op(
+    "nn.conv_transpose2d",
+    lambda x, w: mpc.nn.conv_transpose2d(x, w, BIAS, padding=(1, 0)),
+    PHOTOS,
+    fixed(4, 6, 3, 2),
+    expected=lambda x, w: conv(x, w.swapaxes(0, 1)[:, :, ::-1, ::-1], BIAS, padding=(1, 1)),
+    tol=ULP,
+)
 
 
 def windows(x: np.ndarray, size: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeMismatch, TypeMismatch
-from ..ring.bilinear import MATMUL, MUL, Bilinear, Conv2d
+from ..ring.bilinear import MATMUL, MUL, Bilinear, Conv, ConvTransposed
 from .types import BOOL, INT64, DType, Type
 
 Params = dict[str, Any]
 ROUNDINGS = ("dither", "floor", "nearest")
+MOST_SHIFT = 61  # bits of a truncation: its offset of 2^62 stays whole, and two evaluators shift by one bit more
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,21 @@ def result_types(op: str, types: Sequence[Type], params: Params) -> tuple[Type, 
 
 
 def bilinear_map(op: str, params: Params) -> Bilinear:
-    """The ring's map for `mul`, `matmul` or `conv2d`."""
-    if op == "conv2d":
-        stride, padding, dilation = (tuple(params[k]) for k in ("stride", "padding", "dilation"))
-        return Conv2d(stride, padding, dilation, params["groups"])
-    return {"mul": MUL, "matmul": MATMUL}[op]
+    """The ring's map for one of BILINEAR; a convolution has as many dimensions as its stride. Raises ValueError for sides that
+    the kernels do not know."""
+    if op in ("mul", "matmul"):
+        return {"mul": MUL, "matmul": MATMUL}[op]
+    stride, padding, dilation = (tuple(params[k]) for k in ("stride", "padding", "dilation"))
+    extra, groups = tuple(params.get("extra", ())), params["groups"]
+    if not 1 <= len(stride) == len(padding) == len(dilation) <= 3 or len(extra) not in (0, len(stride)):
+        raise ValueError(f"stride {stride}, padding {padding} and dilation {dilation} are not of one to three dimensions")
+    if min((*stride, *dilation, groups)) < 1 or min((*padding, *extra)) < 0:
+        raise ValueError(
+            f"stride {stride}, dilation {dilation}, groups {groups} must be positive, padding {padding} not negative"
+        )
+    if op == "conv":
+        return Conv(stride, padding, dilation, groups)
+    return ConvTransposed(stride, padding, dilation, groups, extra)
 
 
 def _secret(types: Sequence[Type]) -> bool:
@@ -80,6 +91,7 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
             shape = bilinear_map(op, params).shape(x.shape, y.shape)
         except ValueError as error:
             raise ShapeMismatch(str(error)) from None
+        _shift(params, 0)
         fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
         dtype = INT64 if x.dtype.kind == y.dtype.kind == "int" and not params["bits"] else DType("fixed", fraction)
         return Type(shape, dtype, _secret(types))
@@ -87,10 +99,16 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
     return rule
 
 
-def _trunc(types: Sequence[Type], params: Params) -> Type:
-    (x,) = types
+def _shift(params: Params, least: int) -> None:
+    if not least <= params["bits"] <= MOST_SHIFT:
+        raise TypeMismatch(f"a truncation is by {least} to {MOST_SHIFT} bits, not {params['bits']}")
     if params["rounding"] not in ROUNDINGS:
         raise TypeMismatch(f"rounding {params['rounding']!r} is none of {', '.join(ROUNDINGS)}")
+
+
+def _trunc(types: Sequence[Type], params: Params) -> Type:
+    (x,) = types
+    _shift(params, 1)
     if x.dtype.kind == "int":
         return x
     return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"]))
@@ -229,7 +247,8 @@ OPS: dict[str, Op] = {
     # bilinear, with the truncation that follows
     "mul": Op(_bilinear("mul"), elementwise=True),
     "matmul": Op(_bilinear("matmul")),
-    "conv2d": Op(_bilinear("conv2d")),
+    "conv": Op(_bilinear("conv")),
+    "conv_transposed": Op(_bilinear("conv_transposed")),
     "trunc": Op(_trunc, elementwise=True),
     # bits
     "ltz": Op(_test, elementwise=True),
@@ -245,6 +264,8 @@ OPS: dict[str, Op] = {
         opens="the places of rows that were shuffled in secret: a uniformly random permutation, whatever the data are",
     ),
 }
+
+BILINEAR = frozenset({"mul", "matmul", "conv", "conv_transposed"})
 
 # Derived operations that a protocol may define as an elementwise gate of its own.
 ELEMENTWISE_GATES = frozenset({"relu", "spline", "exp", "sin", "cos"})

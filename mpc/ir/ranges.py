@@ -123,12 +123,23 @@ def _matmul(s: Site, x: Interval, y: Interval) -> Range:
     return _bilinear(s, Interval(length * each.low, length * each.high))
 
 
-def _conv2d(s: Site, x: Interval, w: Interval) -> Range:
+def _conv(s: Site, x: Interval, w: Interval) -> Range:
     if any(s.eqn.params["padding"]):
         x = hull(x, Interval(0, 0))
+    shape = s.types[1].shape
     if s.constants[1] is not None:
-        return _bilinear(s, _weighted(s.constants[1], x, (1, 2, 3)))
-    length, each = prod(s.types[1].shape[1:]), _times(x, w)
+        return _bilinear(s, _weighted(s.constants[1], x, tuple(range(1, len(shape)))))
+    length, each = prod(shape[1:]), _times(x, w)
+    return _bilinear(s, Interval(length * each.low, length * each.high))
+
+
+def _conv_transposed(s: Site, x: Interval, w: Interval) -> Range:
+    """As a convolution of pixels with zeros between them."""
+    x, groups, (inputs, *rest) = hull(x, Interval(0, 0)), s.eqn.params["groups"], s.types[1].shape
+    if s.constants[1] is not None:
+        filters = s.constants[1].reshape(groups, inputs // groups, *rest)
+        return _bilinear(s, _weighted(filters, x, (1, *range(3, filters.ndim))))
+    length, each = inputs // groups * prod(rest[1:]), _times(x, w)
     return _bilinear(s, Interval(length * each.low, length * each.high))
 
 
@@ -156,7 +167,12 @@ def _same(s: Site, x: Interval, *others: Interval) -> Range:
     return x
 
 
-PRODUCTS = {"mul": "the product", "matmul": "the matrix product", "conv2d": "the convolution"}
+PRODUCTS = {
+    "mul": "the product",
+    "matmul": "the matrix product",
+    "conv": "the convolution",
+    "conv_transposed": "the transposed convolution",
+}
 CORE: dict[str, Callable[..., Range]] = {
     "input": _input,
     "add": lambda s, x, y: s.within(Interval(x.low + y.low, x.high + y.high), WORD, "the sum"),
@@ -168,7 +184,8 @@ CORE: dict[str, Callable[..., Range]] = {
     "select": lambda s, b, x, y: hull(x, y),
     "mul": _mul,
     "matmul": _matmul,
-    "conv2d": _conv2d,
+    "conv": _conv,
+    "conv_transposed": _conv_transposed,
     "trunc": _trunc,
     **dict.fromkeys(("reveal", "reshape", "transpose", "broadcast", "index", "take", "retype", "b2a"), _same),
 }
@@ -242,6 +259,17 @@ def _reciprocal(s: Site, x: Interval) -> Range:
     return _about(min(ends, default=0), max([*ends, *([1 / least] if a < least and b > -least else [])], default=0), dtype)
 
 
+def _growing(f: Callable[[float], float], end: float) -> Callable[..., Range]:
+    """Of a function that grows on [-end, end], and stays outside."""
+
+    def rule(s: Site, x: Interval) -> Range:
+        dtype = s.types[0].dtype
+        low, high = (f(min(max(v, -end), end)) for v in _real(x, dtype))
+        return _about(low, high, dtype)
+
+    return rule
+
+
 def _log_softmax(s: Site, x: Interval) -> Range:
     dtype = s.types[0].dtype
     a, b = _real(x, dtype)
@@ -265,6 +293,11 @@ DERIVED: dict[str, Callable[..., Range]] = {
     "sqrt": _monotone(math.sqrt, 0, TOP, "is 0 for x < 0", "saturates at 2^7.5"),
     "rsqrt": _monotone(lambda v: v**-0.5, 0, TOP, "is 2^({f}/2) for x <= 0", "saturates at 2^-7.5"),
     "reciprocal": _reciprocal,
+    "asin": _growing(math.asin, 1),
+    "atan": _growing(math.atan, math.inf),
+    "atan2": lambda s, y, x: _about(-math.pi, math.pi, s.types[0].dtype),
+    "asinh": _growing(math.asinh, TOP),
+    "cbrt": _growing(math.cbrt, TOP),
     "softmax": _unit(0, 1),
     "log_softmax": _log_softmax,
 }

@@ -224,7 +224,7 @@ def tanh(x: Array) -> Array:
 _erf = np.vectorize(math.erf, otypes=[float])
 IDENTITY = (Tail(0), Tail(0, 1))  # 0 below, x above
 GELU = Curve(lambda v: v * 0.5 * (1 + _erf(v / 2**0.5)), -5.0, 5.0, 2.0**-13.5, IDENTITY, "gelu")
-SILU = Curve(lambda v: v * _sigmoid(v), -15.0, 15.0, 2.0**-13, IDENTITY, "silu")
+SILU = Curve(lambda v: v * _sigmoid(v), -12.5, 12.5, 2.0**-13, IDENTITY, "silu")
 SOFTPLUS = Curve(lambda v: np.log1p(np.exp(v)), -12.0, 12.0, 2.0**-13, IDENTITY, "softplus")
 ERF = Curve(_erf, -4.0, 4.0, 2.0**-14, (Tail(-1), Tail(1)), "erf")
 
@@ -235,7 +235,7 @@ def gelu(x: Array) -> Array:
 
 
 def silu(x: Array) -> Array:
-    """x sigmoid(x): error below 2^-12; 0 below -15, x above 15."""
+    """x sigmoid(x): error below 2^-12; 0 below -12.5, x above 12.5."""
     return _activation(x, SILU)
 
 
@@ -319,13 +319,11 @@ def _exp_gate(x: Array) -> Array:
 
 @implements("exp")
 def exp(x: Array) -> Array:
-    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 13 for up to 20 fraction bits, then less:
+    """e^x: absolute error below 2^-13 + 2^-13 e^x; saturates at e^17 above 17 (17 to 14 for up to 20 fraction bits, then less:
     e^6 at 26) and is 0 (to 2^-f) below -f log 2, which is -12 for 16 bits."""
 
     def at(x: Array) -> Array:
-        # as in `smooth`; the gate's words hold e^17 at up to 18 fraction bits
-        dithered = scope_of(x).settings.rounding == "dither" and x.dtype.fraction <= 18
-        return _exp_gate(x) if dithered else _exp_by_thresholds(x)
+        return (_exp_gate if scope_of(x).settings.rounding == "dither" else _exp_by_thresholds)(x)  # as in `smooth`
 
     return _in_reach(x, at)
 

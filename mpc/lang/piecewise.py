@@ -192,7 +192,7 @@ def window(curve: Curve, fraction: int) -> Window | None:
     """
     middle = round((curve.low + curve.high) / 2 * 2**fraction) / 2**fraction
     reach = max(curve.high - middle, middle - curve.low)
-    for k, degree in ((5, 3), (6, 2), (6, 3), (7, 2), (8, 2), (7, 3), (8, 3)):
+    for k, degree in ((5, 3), (6, 2), (6, 3), (7, 2), (8, 2), (7, 3), (8, 3), (9, 2)):
         count = 1 << k
         half = int(np.ceil(np.log2(reach / (1 - 2 / count))))  # log2 of half the window
         t = half + 1 + fraction - k

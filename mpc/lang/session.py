@@ -92,8 +92,8 @@ def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
 
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
     """float64, int64 or bool."""
-    if isinstance(part, Packed):
-        return part.bytes().astype(bool)
+    if dtype.is_bool:
+        return (part.bytes() if isinstance(part, Packed) else part).astype(bool)
     return part.view(np.int64).copy() if dtype == INT64 else decode(part, dtype.fraction)
 
 

@@ -375,13 +375,14 @@ def _onehot(index: Array, n: int) -> Array:
     return astype(equal(core.expand_dims(index, -1), np.arange(n)), INT64)
 
 
-def take_secret(x: Array, index: Array) -> Array:
-    """x[index] for a secret int64 index of any shape into the first axis; 0 where it is out of range.
+def take_secret(x: Any, index: Array) -> Array:
+    """x[index] for a secret int64 index of any shape into the first axis; 0 where it is out of range. x may be public.
 
     len(x) comparisons for every index. To read at a whole permutation use `permute(inverse(by), x)`.
     """
     onehot = reshape(_onehot(index, len(x)), (index.size, len(x)))
-    found = matmul(onehot, reshape(core._numbers(x), (len(x), prod(x.shape[1:]))))
+    rows = core._numbers(x) if isinstance(x, Array) else np.asarray(x)
+    found = matmul(onehot, rows.reshape(len(x), prod(x.shape[1:])))
     return reshape(found, (*index.shape, *x.shape[1:]))
 
 

@@ -8,6 +8,7 @@ the dealt word in the same step.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from .additive import Additive
 
 K = 6  # 64 integers, so that a one-hot vector is a whole word
-PUBLIC_BITS = 16  # of the public factor
-WORD_BITS = 36  # scale of the product of table entry and dealt word: e^17 2^36 is below 2^61
+HALVINGS, TERMS = 6, 14  # of the argument of the exponential, of its series
+LOG2_E = 1.4426950408889634
+PRODUCT_BITS = 62  # below 2^62 are the products of a table entry with the dealt word, and of that with the public factor
 
 
 def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: int, high: int) -> Steps[Share]:
@@ -31,19 +33,35 @@ def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: i
     ring, f = p.ring, fraction
     (opened,) = yield from p.masked(x)
     s_open = ring.solid(ring.sub(opened.value, np.array((low << f) % (1 << 64), WORD)).reshape(-1))
-    table_bits = f + 2
+    # scales: of the table (finer where words have room), of its product with the dealt word, up to e^high, and of the public
+    # factor, up to e
+    table_bits, word_bits = f + (2 if f < 20 else 1), math.floor(PRODUCT_BITS - high * LOG2_E)
+    public_bits = math.floor(PRODUCT_BITS - table_bits - (high + 1) * LOG2_E)
     y, outside = yield from together(
-        _integer_part(p, tape, x, s_open, f, low, high, table_bits), beyond(p, tape, x, [low << f, high << f])
+        _integer_part(p, tape, x, s_open, f, low, high, table_bits, word_bits), beyond(p, tape, x, [low << f, high << f])
     )
-    z, mask = hidden(p, tape, y, WORD_BITS - table_bits)
-    t = yield from p.settle(tape, z, True, mask, WORD_BITS - table_bits, "dither")
-    factor = ring.local(lambda v: _encoded(np.exp(_low_bits(v, f)), PUBLIC_BITS), s_open)
+    z, mask = hidden(p, tape, y, word_bits - table_bits)
+    t = yield from p.settle(tape, z, True, mask, word_bits - table_bits, "dither")
+    factor = ring.local(lambda v: _encoded(exponential(_low_bits(v, f)), public_bits), s_open)
     # the second truncation has random words of its own: the addresses of the body that this gate replaces are free
     second = Tape(tape.name._replace(node=tape.name.node + 1), tape.at)
-    shift = table_bits + PUBLIC_BITS - f
+    shift = table_bits + public_bits - f
     z, mask = hidden(p, second, ring.local(np.multiply, t.parts[0], factor), shift)
-    tails = [[0, 0], [round(float(np.exp(high)) * 2**f), 0]]
+    tails = [[0, 0], [int(_encoded(exponential(np.array(float(high))), f)), 0]]
     return (yield from saturated(p, second, x, z, mask, shift, outside, tails))
+
+
+def exponential(v: np.ndarray) -> np.ndarray:
+    """e^v for |v| < 32, with relative error below 2^-44. Made of additions and multiplications alone, as `sine` is: the table
+    and the public factor are computed by every evaluator."""
+    t, y = v * 2.0**-HALVINGS, np.ones_like(v)
+    for k in range(TERMS, 0, -1):  # Taylor: 1 + t (1 + t/2 (1 + t/3 (...))), |t| < 1/2
+        y *= t
+        y *= 1 / k
+        y += 1
+    for _ in range(HALVINGS):
+        y *= y
+    return y
 
 
 def _low_bits(v: Array, f: int) -> np.ndarray:
@@ -56,9 +74,9 @@ def _encoded(v: np.ndarray, bits: int) -> Array:
 
 
 def _integer_part(
-    p: Additive, tape: Tape, x: Share, s_open: Array, f: int, low: int, high: int, table_bits: int
+    p: Additive, tape: Tape, x: Share, s_open: Array, f: int, low: int, high: int, table_bits: int, word_bits: int
 ) -> Steps[Array]:
-    """My share of e^(low + i) e^(-(r mod 2^f)) at scale 2^WORD_BITS: 1 round, 8 bytes online, 20 bytes dealt."""
+    """My share of e^(low + i) e^(-(r mod 2^f)) at scale 2^word_bits: 1 round, 8 bytes online, 20 bytes dealt."""
     ring, exact, n = p.ring, p.exact, s_open.size
     rows = [p.own(tape, Field.SPLINE + k) for k in range(2)]
     column, lookup = Field.COLUMN, tape.name.field(Field.LOOKUP)
@@ -67,7 +85,7 @@ def _integer_part(
         r = exact.solid(p.mask_total(x).reshape(-1))
         digit = exact.local(lambda v: v >> np.uint64(f), r)
         onehot, sign = exact.lookup_deal(digit, K, Stream(p.all_keys[:1], lookup, tape.at))
-        word = exact.local(lambda s, v: s * _encoded(np.exp(-_low_bits(v, f)), WORD_BITS - table_bits), sign, r)
+        word = exact.local(lambda s, v: s * _encoded(exponential(-_low_bits(v, f)), word_bits - table_bits), sign, r)
         rho = exact.blind(exact.filled((n,), 0), 1, p.every(tape, column))
         out = exact.empty((2, n))
         exact.blind(word, -1, rows[0], out=out[0])
@@ -81,7 +99,7 @@ def _integer_part(
         onehot = ring.prg((n,), Stream(p.key, lookup, tape.at))
         weight, product = (ring.prg((n,), row) for row in rows)
     exponents = low + np.arange(float(1 << K))
-    table = _encoded(np.where(exponents <= high, np.exp(np.minimum(exponents, high)), 0), table_bits).reshape(1, -1)
+    table = _encoded(np.where(exponents <= high, exponential(np.minimum(exponents, high)), 0), table_bits).reshape(1, -1)
     index = ring.local(lambda v: v >> np.uint64(f), s_open)
     mine = ring.blind(ring.lookup(table, K, onehot, index, 1 if p.first else -1)[0], 1, p.own(tape, column))
     got = yield from p.exchange([mine])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.ops import ELEMENTWISE_GATES, OPS, bilinear_map, index_key
+from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, bilinear_map, index_key
 from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
@@ -124,6 +124,8 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
         return _repeat(eqn, ins, ctx, node, where, alone)
     if eqn.body is not None and not _defines(protocol, eqn.op):
         return interpret(eqn.body, ins, ctx, node + 1, where, alone)
+    if eqn.op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
+        return ins[0] if protocol.me in eqn.params["to"] else None
     if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS and not eqn.types[0].secret:
         return _public(eqn, ins, ctx, tape)
     if eqn.op == "input":
@@ -159,7 +161,7 @@ def _defines(protocol: Protocol, op: str) -> bool:
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, xs: Sequence[Value]) -> Steps[Share]:
     op, params = eqn.op, eqn.params
-    if op in ("mul", "matmul", "conv2d"):
+    if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
     if op == "and_" and not all(isinstance(x, Share) for x in xs):
         x, c = (xs[0], xs[1]) if isinstance(xs[0], Share) else (xs[1], xs[0])

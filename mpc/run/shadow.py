@@ -38,17 +38,35 @@ class Reference(NamedTuple):
     takes: tuple[str, ...] = ()
 
 
-def _conv2d(x: np.ndarray, w: np.ndarray, stride: Any, padding: Any, dilation: Any, groups: int) -> np.ndarray:
-    (sh, sw), (ph, pw), (dh, dw), (kh, kw) = stride, padding, dilation, w.shape[2:]
-    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    high, wide = (x.shape[2] - dh * (kh - 1) - 1) // sh + 1, (x.shape[3] - dw * (kw - 1) - 1) // sw + 1
+def _places(kernel: Sequence[int], space: Sequence[int], stride: Any, dilation: Any) -> Any:
+    """(place in the kernel, the pixels that it meets) for `space` steps of a window."""
+    for place in np.ndindex(*kernel):
+        sides = zip(place, space, stride, dilation, strict=True)
+        yield place, (Ellipsis, *(slice(i * d, i * d + s * (n - 1) + 1, s) for i, n, s, d in sides))
+
+
+def _conv(x: np.ndarray, w: np.ndarray, stride: Any, padding: Any, dilation: Any, groups: int) -> np.ndarray:
+    x, kernel = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)]), w.shape[2:]
+    space = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)]
     x, w = x.reshape(x.shape[0], groups, -1, *x.shape[2:]), w.reshape(groups, -1, *w.shape[1:])
-    out = np.zeros((x.shape[0], groups, w.shape[1], high, wide))
-    for i in range(kh):
-        for j in range(kw):
-            seen = x[..., i * dh : i * dh + sh * (high - 1) + 1 : sh, j * dw : j * dw + sw * (wide - 1) + 1 : sw]
-            out += np.einsum("ngchw,goc->ngohw", seen, w[..., i, j])
-    return out.reshape(out.shape[0], -1, high, wide)
+    out = np.zeros((x.shape[0], groups, w.shape[1], *space))
+    for place, seen in _places(kernel, space, stride, dilation):
+        out += np.einsum("ngc...,goc->ngo...", x[seen], w[(..., *place)])
+    return out.reshape(out.shape[0], -1, *space)
+
+
+def _conv_transposed(
+    x: np.ndarray, w: np.ndarray, stride: Any, padding: Any, dilation: Any, groups: int, extra: Any
+) -> np.ndarray:
+    kernel, space = w.shape[2:], x.shape[2:]
+    sides = zip(space, kernel, stride, dilation, extra, strict=True)
+    whole = [(n - 1) * s + d * (k - 1) + 1 + e for n, k, s, d, e in sides]
+    x, w = x.reshape(x.shape[0], groups, -1, *space), w.reshape(groups, -1, *w.shape[1:])
+    out = np.zeros((x.shape[0], groups, w.shape[2], *whole))
+    for place, seen in _places(kernel, space, stride, dilation):
+        out[seen] += np.einsum("ngc...,gco->ngo...", x, w[(..., *place)])
+    inside: Any = (Ellipsis, *(slice(p, n - p) for n, p in zip(whole, padding, strict=True)))
+    return np.asarray(out.reshape(out.shape[0], -1, *whole)[inside])
 
 
 def _log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
@@ -64,7 +82,8 @@ REFERENCES: dict[str, Reference] = {
     "sum": Reference(lambda x, axis: x.sum(tuple(axis)), takes=("axis",)),
     "mul": Reference(np.multiply),
     "matmul": Reference(np.matmul),
-    "conv2d": Reference(_conv2d, takes=("stride", "padding", "dilation", "groups")),
+    "conv": Reference(_conv, takes=("stride", "padding", "dilation", "groups")),
+    "conv_transposed": Reference(_conv_transposed, takes=("stride", "padding", "dilation", "groups", "extra")),
     "relu": Reference(lambda x: np.maximum(x, 0)),
     "maximum": Reference(np.maximum),
     "minimum": Reference(np.minimum),
@@ -83,6 +102,11 @@ REFERENCES: dict[str, Reference] = {
     "sqrt": Reference(np.sqrt, 2.0**-13, 2.0**-13),
     "rsqrt": Reference(lambda x: 1 / np.sqrt(x), 2.0**-15, 2.0**-13),
     "log": Reference(np.log, 2.0**-14),
+    "asin": Reference(np.arcsin, 2.0**-13),
+    "atan": Reference(np.arctan, 2.0**-13),
+    "atan2": Reference(np.arctan2, 2.0**-13),
+    "asinh": Reference(np.arcsinh, 2.0**-13),
+    "cbrt": Reference(np.cbrt, 2.0**-13, 2.0**-13),
     "softmax": Reference(lambda x, axis: np.exp(_log_softmax(x, axis)), 2.0**-10, takes=("axis",)),
     "log_softmax": Reference(_log_softmax, 2.0**-10, takes=("axis",)),
 }

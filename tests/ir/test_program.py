@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import mpc
-from mpc.errors import ProgramMismatch
+from mpc.errors import ProgramMismatch, TypeMismatch
 from mpc.ir.ops import OPS
 from mpc.ir.program import Eqn, Program, Where, first_difference
 from mpc.ir.types import BOOL, INT64, Type, fixed64
-from mpc.lang.array import Settings
+from mpc.lang.array import Settings, bind
+from mpc.lang.core import shift_right
 from mpc.lang.session import Session
 from mpc.protocols.base import available
 
+from ..memory import open_session
 from ..operations import OPERATIONS, Operation, results
 
 
@@ -172,6 +174,9 @@ TAMPERED: dict[str, Callable[[Program], Program]] = {
     "an unknown operation": lambda p: changed(p, "sub", op="subtract"),
     "a method of the protocol": lambda p: changed(p, "sub", op="__init__"),
     "parameters missing": lambda p: changed(p, "input", params={}),
+    "a truncation of integers by more than a word": lambda p: changed(
+        written(lambda x: shift_right(x.astype(mpc.int64), 8), (3,)), "trunc", params={"bits": 64, "rounding": "floor"}
+    ),
     "a rounding that does not exist": lambda p: changed(
         written(lambda x: x.astype(mpc.fixed64(8)), (3,)), "trunc", params={"bits": 8, "rounding": "up"}
     ),
@@ -186,6 +191,27 @@ TAMPERED: dict[str, Callable[[Program], Program]] = {
     "a secret constant": lambda p: replace(p, consts=((replace(p.consts[0][0], secret=True), p.consts[0][1]), *p.consts[1:])),
     "a revealed secret without reveal": lambda p: changed(p, "reveal", op="reshape", params={"shape": [3, 4]}),
 }
+
+
+@pytest.mark.parametrize("bits", [-1, 0, 62, 63, 64, 1 << 32])
+def test_shifts_that_leave_a_word_are_refused(bits: int):
+    """The kernels shift by as many bits as they are told."""
+    x = planner().placeholder((3,), 0, INT64)
+    with pytest.raises(TypeMismatch, match=rf"1 to 61 bits, not {bits} \(in trunc"):
+        bind("trunc", x, bits=bits, rounding="floor")
+    if bits:
+        with pytest.raises(TypeMismatch, match=rf"0 to 61 bits, not {bits} \(in mul"):
+            bind("mul", x, x, bits=bits, rounding="dither")
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("plain", 1), ("helper", 3), ("additive", 3), ("replicated", 3)])
+def test_the_largest_shift_is_right(protocol: str, n: int):
+    v = np.array([0, 1, -1, 1 << 61, (1 << 61) - 1, -(1 << 61), -(1 << 61) - 1, (1 << 62) - 1, -(1 << 62)])
+    with open_session(protocol, n) as s:
+        x = s.input(v)
+        assert np.array_equal(shift_right(x, 61, "floor").reveal(), v >> 61)
+        assert np.array_equal((x >> 61).reveal(), v >> 61)
+        assert np.array_equal((x >> 63).reveal(), v >> 63)
 
 
 @pytest.mark.parametrize("name", TAMPERED)

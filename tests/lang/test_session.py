@@ -9,8 +9,9 @@ import pytest
 
 import mpc
 from mpc.errors import InputError, SessionError
-from mpc.ir.types import fixed64
+from mpc.ir.types import BOOL, INT64, fixed64
 from mpc.lang.array import Settings
+from mpc.lang.core import as_array
 from mpc.lang.session import Session, decode_output, encode_input
 from mpc.protocols.base import available
 
@@ -25,6 +26,22 @@ def test_give_compute_reveal():
         assert np.array_equal((x + 2 * y).reveal(), 3 * X)
     with pytest.raises(SessionError, match="closed"):
         x.reveal()
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("plain", 1), ("helper", 3), ("additive", 3), ("replicated", 3)])
+def test_constants_are_revealed_to_whom_they_are_declared(protocol: str, n: int):
+    with open_session(protocol, n) as s:
+        x = s.input(X)
+        constants = [as_array(v, dtype, x.scope) for v, dtype in ((X, fixed64(16)), ([3, -4], INT64), ([True, False], BOOL))]
+        s.cost(*constants)
+        real, whole, bits, doubled = s.reveal(*constants, x * 2)
+        assert np.array_equal(constants[0].reveal(to=0), X)
+        assert mpc.searchsorted(x[0, :0], [1.0]).reveal().tolist() == [0]
+    assert np.array_equal(real, X)
+    assert whole.tolist() == [3, -4]
+    assert bits.dtype == bool
+    assert bits.tolist() == [True, False]
+    assert np.array_equal(doubled, 2 * X)
 
 
 def test_several_values_in_one_run(s: Session):

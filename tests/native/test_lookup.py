@@ -62,7 +62,7 @@ def entries(e, k):
     return one[:, : 1 << k].astype(np.uint64)
 
 
-@pytest.mark.parametrize("k", range(1, 9))
+@pytest.mark.parametrize("k", range(1, 10))
 def test_both_sums_add_up_to_signed_entry(kernels, k):
     rng, K = np.random.default_rng(k), 1 << k
     rk = key(rng)
@@ -77,7 +77,7 @@ def test_both_sums_add_up_to_signed_entry(kernels, k):
             assert (shares[0] + shares[1] == s * table[:, x % np.uint64(K)]).all(), (k, n, columns)
 
 
-@pytest.mark.parametrize("k", range(1, 9))
+@pytest.mark.parametrize("k", range(1, 10))
 def test_dealer(kernels, k):
     """e1 = e0 ^ onehot(r), nothing above bit K; s = 2 e0[r] - 1; a chunk is a part of the whole."""
     rng, K, n = np.random.default_rng(k), 1 << k, 1100
@@ -91,7 +91,7 @@ def test_dealer(kernels, k):
     assert (np.concatenate([p[0] for p in parts]) == e1).all() and (np.concatenate([p[1] for p in parts]) == s).all()
 
 
-@pytest.mark.parametrize("k", range(1, 9))
+@pytest.mark.parametrize("k", range(1, 10))
 def test_lookup_is_the_sum_over_all_set_bits(kernels, k):
     rng, K, n = np.random.default_rng(k), 1 << k, 70
     table, e, v = uniform(rng, 5, K), uniform(rng, n * row(k)), uniform(rng, n)

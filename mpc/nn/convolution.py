@@ -1,0 +1,109 @@
+"""Convolutions and transposed convolutions of one to three dimensions: images (n, c, *space), PyTorch's filters and sizes.
+
+Images or filters may be public. A secret image is opened under its mask, not its windows, so a convolution sends as much as its
+image and its filters hold, in the 2 rounds of a product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeMismatch
+from ..ir.trace import user_line
+from ..lang import core
+from ..lang.array import Array
+
+Sides = int | tuple[int, ...]
+
+
+def sides(value: Sides, rank: int) -> tuple[int, ...]:
+    """One number for every dimension; a single one is meant for all."""
+    found = (value,) * rank if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(found) != rank:
+        raise ShapeMismatch(f"{value} for {rank} dimensions: give one number or {rank} (at {user_line()})")
+    return found
+
+
+def per_channel(value: Any, ndim: int) -> Any:
+    """(c,) as (1, c, 1, ...), to go with (n, c, ...)."""
+    row = (1, -1, *(1,) * (ndim - 2))
+    return core.reshape(value, row) if isinstance(value, Array) else np.reshape(value, row)
+
+
+def _convolve(op: str, x: Any, weight: Any, bias: Any, rank: int, groups: int, **geometry: Sides) -> Array:
+    y = core.product(op, x, weight, groups=groups, **{name: list(sides(v, rank)) for name, v in geometry.items()})
+    return y if bias is None else core.add(y, per_channel(bias, y.ndim))
+
+
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, stride: Sides = 1, padding: Sides = 0, dilation: Sides = 1, groups: int = 1
+) -> Array:
+    """Signals (n, c, w) with filters (o, c / groups, kw), bias (o,): (n, o, w')."""
+    return _convolve("conv", x, weight, bias, 1, groups, stride=stride, padding=padding, dilation=dilation)
+
+
+def conv2d(
+    x: Any, weight: Any, bias: Any = None, stride: Sides = 1, padding: Sides = 0, dilation: Sides = 1, groups: int = 1
+) -> Array:
+    """Images (n, c, h, w) with filters (o, c / groups, kh, kw), bias (o,): (n, o, h', w'). groups = c: depthwise."""
+    return _convolve("conv", x, weight, bias, 2, groups, stride=stride, padding=padding, dilation=dilation)
+
+
+def conv3d(
+    x: Any, weight: Any, bias: Any = None, stride: Sides = 1, padding: Sides = 0, dilation: Sides = 1, groups: int = 1
+) -> Array:
+    """Volumes (n, c, d, h, w) with filters (o, c / groups, kd, kh, kw), bias (o,): (n, o, d', h', w')."""
+    return _convolve("conv", x, weight, bias, 3, groups, stride=stride, padding=padding, dilation=dilation)
+
+
+def _transpose(
+    rank: int, x: Any, weight: Any, bias: Any, stride: Sides, padding: Sides, extra: Sides, groups: int, dilation: Sides
+) -> Array:
+    return _convolve(
+        "conv_transposed", x, weight, bias, rank, groups, stride=stride, padding=padding, dilation=dilation, extra=extra
+    )
+
+
+def conv_transpose1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sides = 1,
+    padding: Sides = 0,
+    output_padding: Sides = 0,
+    groups: int = 1,
+    dilation: Sides = 1,
+) -> Array:
+    """As `conv_transpose2d`, of (n, c, w) with (c, o / groups, kw)."""
+    return _transpose(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sides = 1,
+    padding: Sides = 0,
+    output_padding: Sides = 0,
+    groups: int = 1,
+    dilation: Sides = 1,
+) -> Array:
+    """The transposed map of a convolution: (n, c, h, w) with filters (c, o / groups, kh, kw), bias (o,): (n, o, h', w'),
+    h' = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1."""
+    return _transpose(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sides = 1,
+    padding: Sides = 0,
+    output_padding: Sides = 0,
+    groups: int = 1,
+    dilation: Sides = 1,
+) -> Array:
+    """As `conv_transpose2d`, of (n, c, d, h, w) with (c, o / groups, kd, kh, kw)."""
+    return _transpose(3, x, weight, bias, stride, padding, output_padding, groups, dilation)
