@@ -78,6 +78,7 @@ from .lang.elementwise import (
 )  # fmt: skip
 from .lang.elementwise import absolute as abs
 from .lang.function import fori, function
+from .lang.gradients import grad, value_and_grad
 from .lang.integers import (
     bits,
     bitwise_and,
