@@ -20,6 +20,7 @@ from ..ir.types import INT64, DType
 from . import core
 from .array import Array, Scope, bind, constant, scope_of
 from .core import add, astype, broadcast_to, concatenate, multiply, negative, reshape, square, subtract, transpose
+from .creation import zeros_like
 from .elementwise import ERF, GELU, SILU, _activation, _erf, _sigmoid, cos, exp, sigmoid, sin
 from .function import flatten, fori, trace, unflatten
 from .piecewise import Curve, Tail
@@ -176,7 +177,7 @@ class Tape:
                 )
 
             finals = [v for v, on in zip(outs[1:], active, strict=True) if on]
-            init = ([add(_nothing(v.array), _settled(v)) for v in finals], [_nothing(v.array) for v in varying])
+            init = ([add(zeros_like(v.array), _settled(v)) for v in finals], [zeros_like(v.array) for v in varying])
             of_carry, of_rest = fori(0, times, back, init)
             carries, others = iter(of_carry), iter(of_rest)
             return [
@@ -234,15 +235,10 @@ def _scaled(x: Array, shift: int) -> Array:
 def _settled(value: Value) -> Array:
     """What has reached a value, as an array of its shape and dtype."""
     if value.reached is None:
-        return _nothing(value.array)
+        return zeros_like(value.array)
     x, g = value.array, value.reached
     found = _scaled(astype(g.array, x.dtype), g.shift)
-    return found if found.type.secret else add(_nothing(x), found)
-
-
-def _nothing(x: Array) -> Array:
-    """Secret zeros like x; local."""
-    return multiply(x, 0)
+    return found if found.type.secret else add(zeros_like(x), found)
 
 
 # ---- what users call ----

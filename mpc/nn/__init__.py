@@ -14,3 +14,4 @@ from .layers import (
     max_pool2d,
     relu6,
 )
+from .losses import bce, bce_with_logits, cross_entropy, hinge, huber, l1, mse, poisson, quantile
