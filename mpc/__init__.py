@@ -5,6 +5,7 @@ from .ir.types import BOOL as bool
 from .ir.types import INT64 as int64
 from .ir.types import DType, fixed64
 from .lang.array import Array
+from .lang.checkpoint import load, save
 from .lang.core import (
     add,
     astype,

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..net.channel import Channel, explain
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
+from ..run.checkpoint import Contents
 from ..run.execute import Party
 from ..run.store import Store, path_of
 from . import control
@@ -88,7 +90,16 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
             channel.close()
             return
         try:
-            _run(party, header, parts, programs, socket)
+            if header["do"] == "run":
+                _run(party, header, parts, programs, socket)
+            elif header["do"] == "save":
+                shares: list[Any] = [party.store[k] for k in header["args"]]
+                party.save(Path(header["folder"]), shares, msgspec.convert(header["contents"], Contents))
+                control.send(socket, {"is": "done"})
+            else:
+                loaded, contents = party.load(Path(header["folder"]), config["protocol"], header["names"], header["epoch"])
+                party.store.update(enumerate(loaded, header["first"]))
+                control.send(socket, {"is": "done", "contents": asdict(contents)})
         except Exception as error:
             if not isinstance(error, MPCError):  # a bug: show where, not the text, which may hold values
                 sys.stderr.write(f"party {me}: {type(error).__name__}\n" + "".join(traceback.format_tb(error.__traceback__)))
