@@ -490,8 +490,8 @@ def _select(c: Call, g: Array) -> Sequence[Gradient]:
 
 
 def _relu_forward(ins: list[Array], params: dict[str, Any]) -> tuple[Array, Any]:
-    negative_ = bind("ltz", ins[0])
-    return core.where(negative_, 0, ins[0]), negative_
+    positive = core.less(0, ins[0])
+    return core.where(positive, ins[0], 0), positive
 
 
 def _extend(curve: Curve, f: Callable[[np.ndarray], np.ndarray], tails: tuple[Tail, Tail], name: str) -> Curve:
@@ -563,7 +563,7 @@ RULES: dict[str, Rule] = {
     "trunc": Rule(_trunc),
     "select": Rule(_select),
     # derived, where a rule is cheaper or closer than the gradient of the body
-    "relu": Rule(lambda c, g: (core.where(c.saved, 0, g),), _relu_forward),
+    "relu": Rule(lambda c, g: (core.where(c.saved, g, 0),), _relu_forward),  # 0 at 0, as elsewhere
     "sigmoid": _of_result(lambda s: subtract(s, square(s))),
     "tanh": _of_result(lambda t: subtract(1, square(t))),
     "exp": _of_result(lambda y: y),

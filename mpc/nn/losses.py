@@ -34,7 +34,7 @@ def mse(x: Any, y: Any, reduction: str = "mean") -> Array:
 
 
 def l1(x: Any, y: Any, reduction: str = "mean") -> Array:
-    """|x - y|; its gradient is 1 where x = y."""
+    """|x - y|; its gradient is -1 where x = y."""
     return _reduced(absolute(subtract(x, y)), reduction)
 
 
