@@ -22,7 +22,7 @@ from ..net.channel import Channel, explain
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
-from ..run.checkpoint import Contents
+from ..run import checkpoint
 from ..run.execute import Party
 from ..run.store import Store, path_of
 from . import control
@@ -94,10 +94,11 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
                 _run(party, header, parts, programs, socket)
             elif header["do"] == "save":
                 shares: list[Any] = [party.store[k] for k in header["args"]]
-                party.save(Path(header["folder"]), shares, msgspec.convert(header["contents"], Contents))
+                checkpoint.save(party, Path(header["folder"]), shares, msgspec.convert(header["contents"], checkpoint.Contents))
                 control.send(socket, {"is": "done"})
             else:
-                loaded, contents = party.load(Path(header["folder"]), config["protocol"], header["names"], header["epoch"])
+                folder, terms = Path(header["folder"]), (config["protocol"], header["names"], header["epoch"])
+                loaded, contents = checkpoint.load(party, folder, *terms)
                 party.store.update(enumerate(loaded, header["first"]))
                 control.send(socket, {"is": "done", "contents": asdict(contents)})
         except Exception as error:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -25,11 +25,15 @@ from ..errors import CheckpointError
 from ..ir.types import DType, Type
 from ..protocols.base import Origin, Part, Share
 from ..ring.packed import Packed
-from ..ring.prg import Name
+from ..ring.prg import Name, fresh_seed
 from ..ring.ring import blank
+
+if TYPE_CHECKING:
+    from .execute import Party
 
 MAGIC = b"mpc checkpoint 1\n"
 DIGEST = 32
+TEXT = 192  # bytes of what is wrong with a file that the others are told: its name and why, no secret
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,51 @@ class Header:
 def path_of(folder: Path, party: int, new: bool = False) -> Path:
     """A party's file; `new`: while it is not sure that all parties have theirs."""
     return folder / f"party-{party}.shares{'.new' if new else ''}"
+
+
+def save(party: Party, folder: Path, shares: Sequence[Share], contents: Contents) -> None:
+    """Writes this party's file. Raises CheckpointError if the parties save different things, or the folder cannot be written."""
+    words = b"".join(party.everyones(fresh_seed()))
+    mark = hashlib.blake2b(words + contents.digest(), digest_size=DIGEST, person=b"mpc mark v1").digest()
+    try:
+        write(folder, party.me, mark, shares, contents, party.protocol.ring.abstract)
+        if any(theirs != mark for theirs in party.everyones(mark)):
+            raise CheckpointError(f"{folder}: the parties do not save the same arrays")
+        settle(folder, party.me)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: {error.strerror or type(error).__name__}") from None
+
+
+def load(party: Party, folder: Path, protocol: str, names: Sequence[str], epoch: int) -> tuple[list[Share], Contents]:
+    """The shares of a checkpoint that all parties have whole. No run has this epoch, so their masks are new.
+
+    Raises CheckpointError, at all parties the same, saying what is wrong with which file.
+    """
+    found: dict[bytes, tuple[Header, bytes]] = {}
+    problem = ""
+    for new in (False, True):
+        path = path_of(folder, party.me, new)
+        if new and not path.exists():
+            continue
+        try:
+            header, words = read(path, party.me, protocol, names)
+            found[header.mark] = header, words
+        except CheckpointError as error:
+            problem = problem or str(error)
+    # at most two marks, and what is wrong: so all parties come to the same choice, or to the same error
+    mine = b"".join(found).ljust(2 * DIGEST, b"\0") + problem.encode()[:TEXT].ljust(TEXT, b"\0")
+    told = party.everyones(mine)
+    mark = common([[m for m in (said[:DIGEST], said[DIGEST : 2 * DIGEST]) if any(m)] for said in told])
+    if not mark:
+        texts = [said[2 * DIGEST :].rstrip(b"\0").decode(errors="replace") for said in told]
+        raise CheckpointError(f"{folder}: " + next(filter(None, texts), "the parties' files are of different saves"))
+    header, words = found[mark]
+    return shares_of(header, words, epoch), header.contents
+
+
+def common(marks: Sequence[Sequence[bytes]]) -> bytes:
+    """The mark of a save that is whole at all parties, from the marks of everybody's files; empty if there is none."""
+    return next((m for m in marks[0] if m and all(m in theirs for theirs in marks)), b"")
 
 
 def write(folder: Path, party: int, mark: bytes, shares: Sequence[Share], contents: Contents, blanks: bool) -> None:
@@ -133,8 +182,3 @@ def shares_of(header: Header, words: bytes, epoch: int) -> list[Share]:
             parts.append(Packed(blank((-(-t.size // 64),)), t.shape) if t.dtype.is_bool else blank(t.shape))
         found.append(Share(tuple(parts), Origin(Name(epoch, k), 0)))
     return found
-
-
-def common(marks: Sequence[Sequence[bytes]]) -> bytes:
-    """The mark of a save that is whole at all parties, from the marks of everybody's files; empty if there is none."""
-    return next((m for m in marks[0] if m and all(m in theirs for theirs in marks)), b"")

@@ -8,19 +8,16 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError, PeerLost, ProgramMismatch, ProtocolError, StoreError
+from ..errors import PeerLost, ProgramMismatch, ProtocolError, StoreError
 from ..ir.program import Eqn, Program, first_difference
 from ..net.channel import Channel
-from ..protocols.base import Exchange, Part, Protocol, Share, Spec, Steps, Value
+from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Array, Ring
-from . import checkpoint
-from .checkpoint import Contents, Header
 from .interpret import Context, interpret
 from .store import EPOCH, Store
 
@@ -122,56 +119,17 @@ class Party:
         deal = self.prepared.label.deal if self.prepared else ""
         terms = f"{type(self.protocol).__name__} {self.n} {epoch} {program.digest.hex()} {deal}"
         mine = hashlib.blake2b(terms.encode(), digest_size=32, person=b"mpc agree v1").digest()
-        different = [p for p, theirs in enumerate(self._everyones(mine)) if theirs != mine]
+        different = [p for p, theirs in enumerate(self.everyones(mine)) if theirs != mine]
         if different:
             raise ProgramMismatch(self._difference(program, different[0]))
 
-    def _everyones(self, mine: bytes) -> list[bytes]:
+    def everyones(self, mine: bytes) -> list[bytes]:
         """What each party says at this point, by number: all say equally many bytes. When it returns, all have come here."""
         peers = [p for p in range(self.processes) if p != self.me]
         for p in peers:
             self.channel.send(p, self.step, [np.frombuffer(mine, np.uint8)])
         said = {p: self.channel.recv(p, self.step, [("|u1", (len(mine),))])[0].tobytes() for p in peers}
         return [mine if p == self.me else said[p] for p in range(self.processes)]
-
-    def save(self, folder: Path, shares: Sequence[Share], contents: Contents) -> None:
-        """Writes this party's file of a checkpoint; see `checkpoint.py`. Raises CheckpointError if the parties save different
-        things, or the folder cannot be written."""
-        words = b"".join(self._everyones(fresh_seed()))
-        mark = hashlib.blake2b(words + contents.digest(), digest_size=32, person=b"mpc mark v1").digest()
-        try:
-            checkpoint.write(folder, self.me, mark, shares, contents, self.protocol.ring.abstract)
-            if any(theirs != mark for theirs in self._everyones(mark)):
-                raise CheckpointError(f"{folder}: the parties do not save the same arrays")
-            checkpoint.settle(folder, self.me)
-        except OSError as error:
-            raise CheckpointError(f"{folder}: {error.strerror or type(error).__name__}") from None
-
-    def load(self, folder: Path, protocol: str, names: Sequence[str], epoch: int) -> tuple[list[Share], Contents]:
-        """The shares of the newest checkpoint that all parties have. No run has this epoch, so their masks are new.
-
-        Raises CheckpointError, saying what is wrong with which file.
-        """
-        found: dict[bytes, tuple[Header, bytes]] = {}
-        problem = ""
-        for new in (False, True):
-            path = checkpoint.path_of(folder, self.me, new)
-            if new and not path.exists():
-                continue
-            try:
-                header, words = checkpoint.read(path, self.me, protocol, names)
-                found[header.mark] = header, words
-            except CheckpointError as error:
-                problem = problem or str(error)
-        # at most two marks, and what is wrong: so all parties come to the same choice, or to the same error
-        marks = b"".join(found).ljust(64, b"\0")
-        told = self._everyones(marks + problem.encode()[:192].ljust(192, b"\0"))
-        mark = checkpoint.common([[m for m in (said[:32], said[32:64]) if any(m)] for said in told])
-        if not mark:
-            texts = [said[64:].rstrip(b"\0").decode(errors="replace") for said in told]
-            raise CheckpointError(f"{folder}: " + next(filter(None, texts), "the parties' files are of different saves"))
-        header, words = found[mark]
-        return checkpoint.shares_of(header, words, epoch), header.contents
 
     def _difference(self, program: Program, peer: int) -> str:
         """The first difference in words. Both sides send their program, which is no secret, and its length first."""

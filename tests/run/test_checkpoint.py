@@ -18,6 +18,7 @@ from mpc.lang.array import Settings
 from mpc.lang.session import Backend, Session
 from mpc.net.memory import MemoryHub
 from mpc.protocols.base import available
+from mpc.run import checkpoint
 from mpc.run.checkpoint import Contents, common, path_of
 from mpc.run.execute import Party
 
@@ -53,11 +54,11 @@ class Threads(Backend):
         return known, [m for _, m in answers]
 
     def save(self, folder: Path, numbers: Any, contents: Contents) -> None:
-        self.all(lambda party: party.save(folder, [party.store[k] for k in numbers], contents))
+        self.all(lambda party: checkpoint.save(party, folder, [party.store[k] for k in numbers], contents))
 
     def load(self, folder: Path, first: int, names: Any) -> Contents:
         self.epoch += 1
-        loaded = self.all(lambda party: party.load(folder, self.name, names, self.epoch))
+        loaded = self.all(lambda party: checkpoint.load(party, folder, self.name, names, self.epoch))
         for party, (shares, _) in zip(self.parties, loaded, strict=True):
             party.store.update(enumerate(shares, first))
         return loaded[0][1]  # type: ignore[no-any-return]
