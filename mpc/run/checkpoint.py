@@ -68,7 +68,7 @@ def path_of(folder: Path, party: int, new: bool = False) -> Path:
 
 
 def save(party: Party, folder: Path, shares: Sequence[Share], contents: Contents) -> None:
-    """Writes this party's file. Raises CheckpointError if the parties save different things, or the folder cannot be written."""
+    """Writes this party's file. Raises CheckpointError if parties save different things, or a folder cannot be written."""
     words = b"".join(party.everyones(fresh_seed()))
     mark = hashlib.blake2b(words + contents.digest(), digest_size=DIGEST, person=b"mpc mark v1").digest()
     try:

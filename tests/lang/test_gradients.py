@@ -271,6 +271,23 @@ def test_a_traced_step_is_one_equation() -> None:
     assert len(traced) == 1
 
 
+def test_the_next_batch_is_the_same_program() -> None:
+    """New inputs are counted from 1 in each run: what the parties have verified once serves every batch."""
+    session = open_session("plain", 2)
+
+    @mpc.function
+    def step(w: Any, x: Any) -> Any:
+        loss, g = mpc.value_and_grad(lambda w: mpc.mean(mpc.square(x @ w)))(w)
+        return w - 0.1 * g, loss
+
+    w = session.input(V)
+    for _ in range(4):
+        w, loss = step(w, session.input(X))
+        loss.reveal()
+    first, *rest = (p.pack() for p in session._backend.programs)  # type: ignore[union-attr]
+    assert len(set(rest)) == 1 and first not in rest  # the first run shares w
+
+
 def test_the_mean_of_small_numbers_keeps_its_precision() -> None:
     """1/4096 of a gradient is less than 2^-16 of it can show: the power of two waits until the sum is done."""
     session = open_session("plain", 2)
