@@ -17,7 +17,7 @@ from ..lang.array import Array, scope_of
 from ..lang.core import add, as_array, astype, equal, mean, multiply, square, subtract
 from ..lang.elementwise import absolute, clip, exp, max, relu, softplus
 from ..lang.function import gate
-from ..lang.gradients import RULES, Call, Gradient, Rule
+from ..lang.slopes import RULES, Call, Gradient, Rule
 from ..lang.wide import log, log_softmax, reciprocal
 
 
