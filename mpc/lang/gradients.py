@@ -174,7 +174,7 @@ def _further(x: Gradient, shift: int) -> Cotangent | None:
 def _reach(value: Value, g: Cotangent) -> None:
     """Adds what reaches a value over another way."""
     dtype = value.array.dtype
-    if dtype.kind == "fixed" and g.array.dtype.fraction > dtype.fraction:
+    if g.array.type.secret and dtype.kind == "fixed" and g.array.dtype.fraction > dtype.fraction:  # a public factor stays fine
         g = g._replace(array=astype(g.array, dtype))
     if g.array.shape != value.array.shape:
         g = g._replace(array=broadcast_to(g.array, value.array.shape))

@@ -61,6 +61,18 @@ def _summed(g: Array, shape: tuple[int, ...]) -> Array:
     return reshape(core.sum(g, axes), shape) if axes else g
 
 
+def _excess(known: Array, g: Array) -> int:
+    """Bits to truncate after a product: it keeps the scale of what is secret, and of two public factors 40 bits."""
+    fractions = known.dtype.fraction, g.dtype.fraction
+    if 0 in fractions:
+        return 0
+    if known.type.secret and g.type.secret:
+        return min(fractions)
+    if known.type.secret or g.type.secret:
+        return fractions[1] if known.type.secret else fractions[0]
+    return max(0, sum(fractions) - core.MOST_FRACTION)
+
+
 def _times(op: str, x: Array, y: Array, factor: int, **params: Any) -> Gradient:
     """op(x, y), of which operand `factor` (0 or 1) was there forward and the other is a gradient, at the gradient's scale."""
     known, g = (x, y) if factor == 0 else (y, x)
@@ -69,8 +81,7 @@ def _times(op: str, x: Array, y: Array, factor: int, **params: Any) -> Gradient:
         size = int(value.reshape(-1).view(np.int64)[0])
         if size > 0 and size & (size - 1) == 0:  # a change of scale
             return Cotangent(broadcast_to(g, np.broadcast_shapes(x.shape, y.shape)), size.bit_length() - 1)
-    fractions = [v.dtype.fraction for v in (known, g)]
-    bits = 0 if 0 in fractions else fractions[0] if not known.type.secret else min(fractions)
+    bits = _excess(known, g)
     if op == "mul" and known.type.secret and g.type.secret:
         x, y = core._same_shape(x, y)
     return bind(op, x, y, bits=bits, rounding=scope_of(g).settings.rounding, **params)  # type: ignore[no-any-return]

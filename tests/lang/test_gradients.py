@@ -297,6 +297,14 @@ def test_the_mean_of_small_numbers_keeps_its_precision() -> None:
     np.testing.assert_allclose(g.reveal(), wanted, atol=4e-5)
 
 
+def test_a_small_public_factor_is_not_rounded_to_16_bits() -> None:
+    """A ridge of 1e-4 would be wrong by 7 % there."""
+    session = open_session("plain", 2)
+    x = rng.normal(size=5) * 50
+    for f in (lambda w: mpc.sum(mpc.square(w)) * 1e-4, lambda w: mpc.mean(mpc.square(w) * 1e-2) * 0.05):
+        np.testing.assert_allclose(mpc.grad(f)(session.input(x)).reveal(), 2e-4 * x, atol=4e-5)
+
+
 def test_masks_serve_backwards() -> None:
     """The gradients of x @ w open the gradient that arrives, and nothing of x and w again."""
     session = open_session("helper", 3)
