@@ -76,7 +76,7 @@ class Adam:
     (ICLR 2015) correct them. m and v are kept corrected: m += a (g - m) with a = (1 - beta) / (1 - beta^t), so nothing small
     is ever stored; squares have 32 fraction bits. amsgrad: the largest v so far is used (Reddi et al., ICLR 2018).
 
-    |gradient| < 8. eps: below it gradients count as small, 2^-16 is the least. weight_decay: of the gradient, as in SGD.
+    |gradient| < 5. eps: below it gradients count as small, 2^-16 is the least. weight_decay: of the gradient, as in SGD.
     """
 
     lr: float = 1e-3
