@@ -1,10 +1,11 @@
 """Secure multi-party computation in NumPy-like Python. See README.md, or `help(mpc.local)` to start."""
 
-from . import fft, linalg, nn, random
+from . import fft, linalg, nn, optim, random
 from .ir.types import BOOL as bool
 from .ir.types import INT64 as int64
 from .ir.types import DType, fixed64
 from .lang.array import Array
+from .lang.checkpoint import load, save
 from .lang.core import (
     add,
     astype,
@@ -78,6 +79,7 @@ from .lang.elementwise import (
 )  # fmt: skip
 from .lang.elementwise import absolute as abs
 from .lang.function import fori, function
+from .lang.gradients import grad, value_and_grad
 from .lang.integers import (
     bits,
     bitwise_and,

@@ -70,6 +70,12 @@ class StoreError(MPCError):
     exit_code = 5
 
 
+class CheckpointError(MPCError):
+    """A checkpoint that cannot be read: missing, damaged, of another save, session or party. See `mpc.save`."""
+
+    exit_code = 5
+
+
 class UsageError(MPCError):
     """A wrong argument on the command line or of a constructor. The message lists what is possible."""
 

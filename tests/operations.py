@@ -737,3 +737,26 @@ op(
     expected=lambda x: np.maximum(np.maximum(x @ x, 0) @ x, 0),
     tol=8 * ULP,
 )
+
+# gradients: programs like any other, so what they cost is rehearsed like any other
+op(
+    "gradient of a layer",
+    lambda x, w: mpc.grad(lambda x, w: mpc.mean(mpc.nn.relu(x @ w)), (0, 1))(x, w),
+    fixed(4, 3, below=2), fixed(3, 2, below=2),
+    expected=lambda x, w: ((x @ w > 0) / 8 @ w.T, x.T @ ((x @ w > 0) / 8)),
+    tol=8 * ULP,
+)  # fmt: skip
+op(
+    "gradient of a cross entropy",
+    lambda x: mpc.grad(lambda x: mpc.nn.cross_entropy(x, np.array([1, 0, 4])))(x),
+    fixed(3, 5, below=4),
+    expected=lambda x: (softmax(x) - np.eye(5)[[1, 0, 4]]) / 3,
+    tol=2.0**-11,
+)
+op(
+    "gradient of a long loop",
+    lambda x: mpc.grad(lambda x: mpc.sum(mpc.fori(0, 9, lambda i, y: y * x * 0.5, x)))(x),
+    fixed(6, below=1.5),
+    expected=lambda x: 10 * x**9 * 0.5**9,
+    tol=64 * ULP,
+)

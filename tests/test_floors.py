@@ -16,6 +16,7 @@ FLOORS = {
     "run": 3,
     "lang": 4,
     "nn": 5,
+    "optim": 5,
     "linalg": 5,
     "fft": 5,
     "random": 5,

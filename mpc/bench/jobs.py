@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import nn
 from ..lang import elementwise, wide
-from ..nn.layers import conv2d
+from ..nn.convolution import conv2d
 from . import models
 
 Plain = np.ndarray

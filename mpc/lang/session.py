@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,10 +25,13 @@ from ..protocols.base import Part, Protocol
 from ..ring.fixed import decode, encode, fits_int64
 from ..ring.packed import Packed
 from ..run.audit import Audit, Supply, audit
+from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.profile import Profile
 from ..run.rehearse import Report, rehearse
 from .array import Array, Scope, Settings
+
+T = TypeVar("T")
 
 
 class Backend(ABC):
@@ -45,6 +51,14 @@ class Backend(ABC):
     ) -> tuple[list[dict[int, Part]], list[Measured]]:
         """Runs `program` on the values stored under these numbers. The first results are revealed (by party), the last
         `len(keep)` are stored under those numbers; `drop` are forgotten first. inputs: party -> slot -> value."""
+
+    def save(self, folder: Path, numbers: Sequence[int], contents: Contents) -> None:
+        """Every party writes what it stores under these numbers into its file of a checkpoint."""
+        raise SessionError("this session's parties cannot save: use mpc.local")
+
+    def load(self, folder: Path, first: int, names: Sequence[str]) -> Contents:
+        """Every party stores the shares of its file under the numbers first, first + 1, ..."""
+        raise SessionError("this session's parties cannot load: use mpc.local")
 
     @abstractmethod
     def close(self) -> None: ...
@@ -95,6 +109,15 @@ def decode_output(part: Part, dtype: DType) -> np.ndarray:
     if dtype.is_bool:
         return (part.bytes() if isinstance(part, Packed) else part).astype(bool)
     return part.view(np.int64).copy() if dtype == INT64 else decode(part, dtype.fraction)
+
+
+def numbered(program: Program) -> tuple[Program, list[int]]:
+    """The program with its inputs' slots counted from 1, and what they were: a step that runs again on new inputs is the
+    same program, which the parties have verified before."""
+    slots = [e.params["slot"] for e in program.eqns if e.op == "input"]
+    count = itertools.count(1)
+    eqns = [replace(e, params={**e.params, "slot": next(count)}) if e.op == "input" else e for e in program.eqns]
+    return replace(program, eqns=tuple(eqns)), slots
 
 
 class Session:
@@ -209,7 +232,7 @@ class Session:
         """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each."""
         nodes = self._reveal_nodes(arrays, receivers, lines)
         leaves = needed(nodes).leaves
-        return annotate(assemble(leaves, nodes, names), [self._ranges.get(n) for n in leaves])[0]
+        return numbered(annotate(assemble(leaves, nodes, names), [self._ranges.get(n) for n in leaves])[0])[0]
 
     def rehearse(self, program: Program) -> Report:
         """The cost of a program of this session."""
@@ -304,31 +327,55 @@ class Session:
         values = self._run(self._reveal_nodes(arrays, receivers, lines), last)
         return [decode_output(v, a.dtype) for v, a in zip(values, arrays, strict=True)]
 
-    def _run(self, outs: list[Node], last: bool = False) -> list[Part]:
+    def save(self, folder: Path, arrays: Sequence[Array], contents: Contents) -> None:
+        """Computes arrays without revealing them, and has every party save its shares; see `mpc.save`."""
+        self._check_open()
+        nodes = [a.node for a in arrays]
+        self._run([], also=nodes)
+        self._guarded(lambda backend: backend.save(folder, [self._stored[n] for n in nodes], contents))
+
+    def load(self, folder: Path) -> tuple[list[Array], Any]:
+        """The arrays of a checkpoint and how they are nested; see `mpc.load`."""
+        self._check_open()
+        contents = self._guarded(lambda backend: backend.load(folder, self._next, self.names))
+        arrays = []
+        for t in contents.array_types():
+            node = Node(self._scope.graph, t)
+            self._stored[node], self._sources[node], self._ranges[node] = self._next, {}, None
+            self._next += 1
+            arrays.append(Array(node, self._scope))
+        return arrays, contents.structure
+
+    def _guarded(self, work: Callable[[Backend], T]) -> T:
+        """What the parties do: an error in it ends the session."""
         if self._backend is None:
-            raise SessionError("this session only plans: no party is there to reveal anything")
-        found = needed(outs)
+            raise SessionError("this session only plans: no party is there to do anything")
+        try:
+            return work(self._backend)
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(self, outs: list[Node], last: bool = False, also: Sequence[Node] = ()) -> list[Part]:
+        found = needed([*outs, *also])
         computed = {n for e in found.eqns for n in e.outs}
         keep = [] if last else self._still_needed(computed)
         leaves = found.leaves
         if any(n not in self._stored for n in leaves):
             raise SessionError("a value was not kept: the program that computed it has run. Plan it again.")
         program, ranges = annotate(assemble(leaves, [*outs, *keep]), [self._ranges.get(n) for n in leaves])
-        slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
+        program, slots = numbered(program)
         if any(slot not in self._inputs for slot in slots):
             raise InputError("a placeholder has a shape and no data: it can be costed and audited, not revealed. Use `input`.")
         inputs: dict[int, dict[int, Part]] = {}
-        for slot in slots:
+        for number, slot in enumerate(slots, 1):
             owner, part = self._inputs[slot]
-            inputs.setdefault(owner, {})[slot] = part
+            inputs.setdefault(owner, {})[number] = part
         numbers = list(range(self._next, self._next + len(keep)))
         self._next += len(keep)
         drop, self._garbage = self._garbage, []
-        try:
-            revealed, self.measured = self._backend.run(program, [self._stored[n] for n in leaves], inputs, numbers, drop)
-        except BaseException:
-            self.close()
-            raise
+        args = [self._stored[n] for n in leaves]
+        revealed, self.measured = self._guarded(lambda backend: backend.run(program, args, inputs, numbers, drop))
         if self._profile is not None:
             self._profile.add(self.measured)
         for slot in slots:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ..lang.session import Backend, Session
 from ..net import shared
 from ..net.shaped import Network
 from ..protocols.base import Part, Protocol, available
+from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.shadow import Shadow
 from . import control
@@ -213,6 +215,27 @@ class LocalCluster(Backend):
                 revealed[k][me] = part
             measured.append(control.measured_from(header["measured"]))
         return revealed, measured
+
+    def save(self, folder: Path, numbers: Sequence[int], contents: Contents) -> None:
+        command = {"do": "save", "folder": str(folder), "args": list(numbers), "contents": asdict(contents)}
+        self._tell_all(command)
+
+    def load(self, folder: Path, first: int, names: Sequence[str]) -> Contents:
+        if self._shadow is not None:
+            raise SessionError('check="shadow" follows inputs in the clear: it cannot follow what comes from a checkpoint')
+        self._epoch += 1
+        command = {"do": "load", "folder": str(folder), "first": first, "names": list(names), "epoch": self._epoch}
+        return msgspec.convert(self._tell_all(command)[0][0]["contents"], Contents)
+
+    def _tell_all(self, command: dict[str, Any]) -> list[tuple[dict[str, Any], list[Part]]]:
+        if not self._children:
+            raise SessionError("the session is closed")
+        self._running = True
+        for socket in self._sockets:
+            control.send(socket, command)
+        answers = self._collect("done", None)
+        self._running = False
+        return answers
 
     def _collect(self, wanted: str, seconds: float | None) -> list[tuple[dict[str, Any], list[Part]]]:
         """One answer of every party. Raises the error that explains most, if any party reports one or dies."""

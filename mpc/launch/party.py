@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..net.shaped import Network, Shaped
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
+from ..run import checkpoint
 from ..run.clock import Clock
 from ..run.execute import Party
 from ..run.store import Store, path_of
@@ -101,7 +103,17 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
             channel.close()
             return
         try:
-            _run(party, header, parts, programs, socket)
+            if header["do"] == "run":
+                _run(party, header, parts, programs, socket)
+            elif header["do"] == "save":
+                shares: list[Any] = [party.store[k] for k in header["args"]]
+                checkpoint.save(party, Path(header["folder"]), shares, msgspec.convert(header["contents"], checkpoint.Contents))
+                control.send(socket, {"is": "done"})
+            else:
+                folder, terms = Path(header["folder"]), (config["protocol"], header["names"], header["epoch"])
+                loaded, contents = checkpoint.load(party, folder, *terms)
+                party.store.update(enumerate(loaded, header["first"]))
+                control.send(socket, {"is": "done", "contents": asdict(contents)})
         except Exception as error:
             if not isinstance(error, MPCError):  # a bug: show where, not the text, which may hold values
                 sys.stderr.write(f"party {me}: {type(error).__name__}\n" + "".join(traceback.format_tb(error.__traceback__)))

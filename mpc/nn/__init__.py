@@ -5,6 +5,7 @@ from ..lang.wide import log_softmax, softmax
 from .attention import attention, multi_head_attention, rotary, sinusoidal_positions
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .layers import cosine_similarity, dropout, embedding, leaky_relu, linear, relu6
+from .losses import bce, bce_with_logits, cross_entropy, hinge, huber, l1, mse, poisson, quantile
 from .modules import (
     GELU,
     GRU,

@@ -170,16 +170,20 @@ class Party:
     def agree(self, program: Program, epoch: int) -> None:
         """Raises ProgramMismatch unless all parties are about to run the same program under the same protocol, as the same run
         of the session. No share has been sent before."""
-        peers = [p for p in range(self.processes) if p != self.me]
         deal = self.prepared.label.deal if self.prepared else ""
         terms = f"{type(self.protocol).__name__} {self.n} {epoch} {program.digest.hex()} {deal}"
         mine = hashlib.blake2b(terms.encode(), digest_size=32, person=b"mpc agree v1").digest()
-        for p in peers:
-            self.channel.send(p, self.step, [np.frombuffer(mine, np.uint8)])
-        theirs = {p: self.channel.recv(p, self.step, [("|u1", (32,))])[0].tobytes() for p in peers}
-        different = [p for p in peers if theirs[p] != mine]
+        different = [p for p, theirs in enumerate(self.everyones(mine)) if theirs != mine]
         if different:
             raise ProgramMismatch(self._difference(program, different[0]))
+
+    def everyones(self, mine: bytes) -> list[bytes]:
+        """What each party says at this point, by number: all say equally many bytes. When it returns, all have come here."""
+        peers = [p for p in range(self.processes) if p != self.me]
+        for p in peers:
+            self.channel.send(p, self.step, [np.frombuffer(mine, np.uint8)])
+        said = {p: self.channel.recv(p, self.step, [("|u1", (len(mine),))])[0].tobytes() for p in peers}
+        return [mine if p == self.me else said[p] for p in range(self.processes)]
 
     def _difference(self, program: Program, peer: int) -> str:
         """The first difference in words. Both sides send their program, which is no secret, and its length first."""
