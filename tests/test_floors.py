@@ -19,6 +19,7 @@ FLOORS = {
     "linalg": 5,
     "fft": 5,
     "random": 5,
+    "ml": 6,
     "launch": 6,
     "cli": 7,
 }
