@@ -1,6 +1,6 @@
 """Secure multi-party computation in NumPy-like Python. See README.md, or `help(mpc.local)` to start."""
 
-from . import fft, linalg, nn, optim, random
+from . import fft, linalg, ml, nn, optim, random
 from .ir.types import BOOL as bool
 from .ir.types import INT64 as int64
 from .ir.types import DType, fixed64

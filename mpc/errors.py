@@ -82,6 +82,10 @@ class UsageError(MPCError):
     exit_code = 2
 
 
+class NotFitted(UsageError, AttributeError):
+    """A result of an estimator was asked for before it has one. Call `fit` first."""
+
+
 class PeerLost(MPCError):
     """A party stopped answering (crash, pause, network). Nothing was revealed.
 

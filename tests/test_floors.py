@@ -20,6 +20,7 @@ FLOORS = {
     "linalg": 5,
     "fft": 5,
     "random": 5,
+    "ml": 6,
     "launch": 6,
     "bench": 7,
     "cli": 8,

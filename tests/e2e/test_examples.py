@@ -97,3 +97,47 @@ def test_private_digits(tmp_path: Path):
     figures = {k: float(v) for k, v in re.findall(r"(private accuracy|agreement) +([\d.]+)%", out)}
     assert "(as predicted)" in out
     assert figures["private accuracy"] >= 96 and figures["agreement"] >= 99.5
+
+
+def test_joint_regression_in_small():
+    """Half of the features, the same program."""
+    regression: Any = example("joint_regression")
+    x, y, _ = regression.table()
+    data = {"body": x[:, :3], "blood": x[:, 4:6], "progression": y}
+    coefficients, errors, t, r2, _ = mpc.Study(regression.joint_regression, data, protocol="replicated").run().result
+    columns = np.hstack([data["body"], data["blood"]])
+    design = np.column_stack([np.ones(len(x)), (columns - columns.mean(0)) / columns.std(0)])
+    plain = np.linalg.lstsq(design, y, rcond=None)[0]
+    assert coefficients == pytest.approx(plain, abs=2e-3)
+    assert t == pytest.approx(plain / errors, rel=2e-3, abs=2e-3)
+    assert 1 - r2 == pytest.approx(np.var(y - design @ plain) / np.var(y), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_joint_regression(tmp_path: Path):
+    out = script("joint_regression", tmp_path)
+    assert "(as predicted)" in out and "0.3745 private, 0.3745 in the clear" in out
+    assert len((tmp_path / "results" / "joint_regression.csv").read_text().splitlines()) == 12
+
+
+def test_customer_segments_in_small():
+    """Four columns and one start, the same steps."""
+    segments: Any = example("customer_segments")
+    x, kinds = segments.table()
+
+    @mpc.program
+    def small(shop: mpc.Input(segments.SHOP), bank: mpc.Input(segments.BANK)) -> mpc.Output(segments.SHOP):
+        x = mpc.ml.StandardScaler().fit_transform(mpc.concatenate([shop, bank], axis=1))
+        return mpc.ml.KMeans(3, n_init=1, max_iter=5, seed=1).fit(x).labels_
+
+    found = mpc.Study(small, {"shop": x[:, [0, 6]], "bank": x[:, [9, 12]]}, protocol="additive").run().result
+    shares = [max(np.mean(kinds[found == k] == kind) for kind in range(3)) for k in range(3)]
+    assert min(shares) > 0.85
+
+
+@pytest.mark.slow
+def test_customer_segments(tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="the example draws a plot")
+    out = script("customer_segments", tmp_path)
+    assert "(as predicted)" in out and "55.4%" in out
+    assert (tmp_path / "results" / "customer_segments.png").stat().st_size > 10_000
