@@ -23,7 +23,7 @@ demo: build
 	$(PY) examples/two_hospitals.py
 
 test: build
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -n auto --dist worksteal -m "not slow"
 
 test-all: build
 	$(PY) -m pytest

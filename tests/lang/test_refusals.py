@@ -75,7 +75,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "np.save": lambda x: np.save(io.BytesIO(), x),
     "eigenvalues": np.linalg.eig,
     "partition": lambda x: np.partition(x, 1),
-    "not available": np.arctan,
+    "not available": np.i0,
     "math": lambda x: math.sqrt(x[0]),
     "out": lambda x: np.add(np.zeros(3), 1, out=x),
     "percent": lambda x: "%f" % x[0],  # noqa: UP031

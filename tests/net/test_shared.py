@@ -47,7 +47,7 @@ def session(tmp_path) -> Iterator[Callable[..., list[Shared]]]:
 
         def party(me: int) -> Shared:
             ends = me, parties, lambda i, j: f"ipc://{tmp_path}/{i}-{j}", SESSION
-            return Shared(*ends, descriptor=os.dup(memory), **{"deadline": 10.0} | options)
+            return Shared(*ends, descriptor=os.dup(memory), **{"deadline": 10.0, "heartbeat": 20.0} | options)
 
         channels = run(*[lambda me=me: party(me) for me in range(parties)])
         os.close(memory)

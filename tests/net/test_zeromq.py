@@ -41,7 +41,9 @@ def folder() -> Iterator[str]:
 
 
 def party(folder: str, me: int, parties: int, **options: Any) -> ZeroMQ:
-    options = {"connect_deadline": 10.0, "deadline": 10.0, "session": SESSION} | options
+    # No heartbeat while a test lasts: see `link.py` on what libzmq does if one falls into a closing socket's last moments,
+    # which sessions that share this process would not survive.
+    options = {"connect_deadline": 10.0, "deadline": 10.0, "heartbeat": 20.0, "session": SESSION} | options
     return ZeroMQ(me, parties, options.pop("addresses", lambda a, b: f"ipc://{folder}/{a}-{b}"), **options)
 
 
