@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import re
@@ -330,7 +331,7 @@ def test_a_stopped_party_is_noticed_by_its_heart(folder):
 
 @pytest.mark.slow
 def test_a_stopped_party_is_noticed_within_5_s_by_default(folder):
-    stopped(folder, 5.5)
+    stopped(folder, 5.5, heartbeat=inspect.signature(ZeroMQ).parameters["heartbeat"].default)
 
 
 def test_a_short_pause_is_no_loss(folder):
