@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -30,8 +31,9 @@ class Dispatching:
     __slots__ = ()
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
+        """Lengths of the axes."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__

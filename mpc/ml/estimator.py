@@ -6,6 +6,7 @@ An estimator is a dataclass: its parameters are public and are its fields. What 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -135,22 +136,24 @@ def one_hot(y: Array, classes: int) -> Array:
 
 
 # ---- scores ----
-class Regressor(Estimator):
+class Regressor(Estimator, ABC):
     """An estimator that predicts a number."""
 
+    @abstractmethod
     def predict(self, x: Any) -> Array:
-        raise NotImplementedError
+        """A number for each sample."""
 
     def score(self, x: Any, y: Any) -> Array:
         """R^2 of the prediction: 1 - sum (y - predicted)^2 / sum (y - mean)^2, error about 2^-14, whatever y's units."""
         return r2(y, self.predict(x))
 
 
-class Classifier(Estimator):
+class Classifier(Estimator, ABC):
     """An estimator that predicts a class."""
 
+    @abstractmethod
     def predict(self, x: Any) -> Array:
-        raise NotImplementedError
+        """A class for each sample."""
 
     def score(self, x: Any, y: Any) -> Array:
         """The share of samples whose class is predicted right."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,14 +17,16 @@ from ..linalg.scaling import WORK, at_bits, fine, inverse_root, largest, power_s
 from .estimator import Estimator, rows_of, secret_rows
 
 
-class Transformer(Estimator):
+class Transformer(Estimator, ABC):
     """An estimator that gives the data other coordinates."""
 
+    @abstractmethod
     def fit(self, x: Any, y: Any = None) -> Self:
-        raise NotImplementedError
+        """Takes from the data what `transform` needs."""
 
+    @abstractmethod
     def transform(self, x: Any) -> Array:
-        raise NotImplementedError
+        """The data in the other coordinates."""
 
     def fit_transform(self, x: Any, y: Any = None) -> Array:
         """`fit` and `transform` of the same data."""

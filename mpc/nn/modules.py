@@ -11,6 +11,7 @@ from `Module`, sets attributes in `__init__` and defines `forward`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any, ClassVar, NamedTuple, Self
@@ -38,15 +39,15 @@ class Blank(NamedTuple):
 Parameter = Blank | np.ndarray | Array
 
 
-class Module:
+class Module(ABC):
     """A layer: a function of arrays, and its parameters."""
 
     buffers: ClassVar[tuple[str, ...]] = ()  # parameters that are not trained
     training = False
 
+    @abstractmethod
     def forward(self, *inputs: Any) -> Any:
         """The layer's result."""
-        raise NotImplementedError
 
     def __call__(self, *inputs: Any) -> Any:
         for name, value in vars(self).items():

@@ -6,17 +6,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mpc.errors import MPCError, PeerLost, ProtocolError, SessionError, Timeout
+from mpc.errors import PeerLost, ProtocolError, SessionError, Timeout
 from mpc.net import shared
 from mpc.net.shared import Shared
 
-SESSION = bytes(range(16))
+from .test_zeromq import SESSION, run
+
 SMALL = 1 << 12  # bytes of a pipe in most tests, so that messages go through in many pieces
 
 pytestmark = pytest.mark.skipif(not shared.available(), reason="shared memory with futexes needs Linux")
@@ -25,17 +25,6 @@ pytestmark = pytest.mark.skipif(not shared.available(), reason="shared memory wi
 @pytest.fixture(autouse=True)
 def capacity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "CAPACITY", SMALL)
-
-
-def run(*roles: Callable[[], Any]) -> list[Any]:
-    def guarded(role: Callable[[], Any]) -> Any:
-        try:
-            return role()
-        except MPCError as error:
-            return error
-
-    with ThreadPoolExecutor(len(roles)) as pool:
-        return list(pool.map(guarded, roles))
 
 
 @pytest.fixture
