@@ -17,8 +17,9 @@ import numpy as np
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import HALF_WORD, WORD, Array, Ring, Shapes, blank, words_for
+from ..ring.ring import HALF_WORD, WORD, Array, Ring, Shapes, blank
 from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
+from .comparison import less
 from .exponential import exponential_gate
 from .fields import Field
 from .radix import digit_ranks_gate, key_bits_gate
@@ -334,7 +335,7 @@ class Additive(Protocol):
         if rounding == "dither":
             return t
         assert t.settled is not None
-        (below,) = yield from self._less(tape, [t.settled.c], lambda: known[0], bits)
+        (below,) = yield from less(self, tape, [t.settled.c], lambda: known[0], bits)
         return self.sub(Share(t.parts), (yield from self.bit_to_word(tape, below, z.shape)))
 
     def _truncated(
@@ -387,69 +388,13 @@ class Additive(Protocol):
         return Share((self.ring.settled(t, c, bit, bits, dealt, *self._weights(tape)),))
 
     # ---- comparison ----
-    def _less(
-        self,
-        tape: Tape,
-        opened: Sequence[Array],
-        mask: Callable[[], Array],
-        bits: int,
-        equal: bool = False,
-        sign_bit: int | None = None,
-    ) -> Steps[list[Array]]:
-        """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
-        the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
-
-        One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2.
-        """
-        count, n = self.ring.compare_counts(bits, equal), opened[0].size
-        hot = self.own(tape, Field.HOT)
-        sign = self.own(tape._replace(at=tape.at // 64), Field.SIGN)
-        trees = []  # each with AND masks of its own: they serve one evaluation
-        for k in range(len(opened)):
-            node, and1, and2 = (Field.TREE + 3 * k + i for i in range(3))
-            trees.append((self.every(tape, node), self.own(tape, and1), self.own(tape, and2)))
-
-        def deal() -> list[Array]:
-            r = mask()
-            every = self.every(tape, Field.HOT)
-            planes = [a for k, tree in enumerate(trees) for a in self.exact.compare_deal(r, bits, equal, k > 0, every, *tree)]
-            if sign_bit is not None:
-                planes.append(self.exact.blind_bits(self.exact.bit_plane(r, sign_bit), sign))
-            return planes
-
-        sizes = [count["hot"], *(count["and1"], count["and2"]) * len(opened), *([1] if sign_bit is not None else [])]
-        dealt = (yield from self.exchange(dealt=[(WORD.str, (k * words_for(n),)) for k in sizes], deal=deal)).dealt
-        planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * len(sizes)
-        leaves = [
-            self.ring.compare_leaves(x, bits, equal, self.first, planes[0], hot, tree[0])
-            for x, tree in zip(opened, trees, strict=True)
-        ]
-        local, mine = [a for a, _ in leaves], [b for _, b in leaves]
-        for level in (1, 2) if count["open2"] else (1,):
-            others = (yield from self.exchange(bits=mine)).bits
-            mine_next = []
-            for k, tree in enumerate(trees):
-                ands = planes[2 * k + level]
-                local[k], following = self.ring.compare_level(
-                    level, local[k], mine[k], others[k], n, bits, equal, self.first, ands, tree[level], tree[0]
-                )
-                mine_next += [following] if following is not None else []
-            mine = mine_next
-        if sign_bit is None:
-            return local
-        top = planes[-1] if planes[-1] is not None else self.ring.blind_bits(self._zeros(local[0]), sign)
-        return [
-            self.ring.xor([b, top, self.ring.bit_plane(x, sign_bit)] if self.first else [b, top])
-            for b, x in zip(local, opened, strict=True)
-        ]
-
     def signs(self, tape: Tape, x: Share, values: Sequence[int], bits: int | None = None) -> Steps[list[Array]]:
         """Packed shares of [x < v] for public v with -2^bits <= x - v < 2^bits, from the one opening of x: bit `bits` of x - v
         is that of x_open - v ^ r ^ borrow. By default the top bit: exact unless x - v overflows, for v = 0 always."""
         bits = self.bits - 1 if bits is None else bits
         (opened,) = yield from self.masked(x)
         below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]
-        return (yield from self._less(tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
+        return (yield from less(self, tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
 
     def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (b,) = yield from self.signs(tape, x, [0], bits)
@@ -458,7 +403,7 @@ class Additive(Protocol):
     def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (opened,) = yield from self.masked(x)
         window = self.bits if bits is None else bits + 1
-        (b,) = yield from self._less(tape, [opened.value], lambda: self.mask_total(x), window, equal=True)
+        (b,) = yield from less(self, tape, [opened.value], lambda: self.mask_total(x), window, equal=True)
         return Share((Packed(b, x.shape),))
 
     # ---- bits ----
@@ -530,7 +475,7 @@ class Additive(Protocol):
             return mask
 
         product = self.ring.sub(settled.c, self.ring.filled((), 1 << self.bits - 2))
-        (b,) = yield from self._less(tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
+        (b,) = yield from less(self, tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
         specs = [(WORD.str, (3, *x.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), shift, beta)])
         return self._unless_settled(tape, x.parts[0], settled.c, shift, bit, got.dealt[0] if got.dealt else None)
