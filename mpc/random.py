@@ -12,9 +12,9 @@ import numpy as np
 
 from .errors import UsageError
 from .ir.trace import user_line
-from .ir.types import INT64
+from .ir.types import BOOL
 from .lang import core
-from .lang.array import Array, constant, tracing
+from .lang.array import Array, tracing, whole
 from .lang.core import add, less, multiply, reshape, retype, shift_right
 from .lang.elementwise import smooth
 from .lang.integers import from_bits, remainder
@@ -38,7 +38,9 @@ def _tuple(shape: Shape) -> tuple[int, ...]:
 def bits(source: Source, shape: Shape = ()) -> Array:
     """Uniform bool. Nothing is sent, unless a party that owns inputs holds no shares (`helper`: 1 bit dealt each)."""
     scope = tracing.get() or source.scope
-    return Array(scope.graph.bind("random", [], {"shape": list(_tuple(shape))})[0], scope)
+    ring = scope.settings.dtype.ring
+    params = {"shape": list(_tuple(shape))} if ring == BOOL.ring else {"shape": list(_tuple(shape)), "ring": ring}
+    return Array(scope.graph.bind("random", [], params)[0], scope)
 
 
 def words(source: Source, shape: Shape, count: int) -> Array:
@@ -92,4 +94,4 @@ def normal(source: Source, shape: Shape = (), mean: float = 0.0, std: float = 1.
 def permutation(source: Source, x: int | Array) -> Array:
     """A uniform permutation of 0 .. n-1, or of the rows of x: one shuffle."""
     scope = tracing.get() or source.scope
-    return shuffle(x if isinstance(x, Array) else constant(np.arange(x, dtype="<u8"), INT64, scope))  # type: ignore[no-any-return]
+    return shuffle(x if isinstance(x, Array) else whole(np.arange(x), scope))  # type: ignore[no-any-return]

@@ -205,6 +205,22 @@ typedef struct mpc_kernels {
     void (*encode_f64)(uint64_t *out, uint64_t *errors, const double *x, size_t n, int f);
     /* out = x * 2^-f, x signed, rounded to nearest */
     void (*decode_f64)(double *out, const uint64_t *x, size_t n, int f);
+
+    /* ---- Z_2^128 element by element (wide.inc): an element is two words, the lower one first; n, outer, count and inner count
+     * elements ---- */
+    void (*add_u128)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n);
+    void (*sub_u128)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n);
+    void (*mul_u128)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n);
+    /* x 2^left, then / 2^right, without a sign; both 0 .. 127 */
+    void (*shift_u128)(uint64_t *out, const uint64_t *x, size_t n, int left, int right);
+    /* sums along the middle axis of (outer, count, inner): out is (outer, inner), or, `running`, all sums so far */
+    void (*sum_u128)(uint64_t *out, const uint64_t *x, size_t outer, size_t count, size_t inner, int running);
+    /* prg_add_u64 of elements: element i takes words 2 i and 2 i + 1 of the stream; `at` counts elements, a multiple of 256 */
+    void (*prg_add_u128)(uint64_t *out, const uint64_t *x, size_t n, int sign, const uint8_t *rks, size_t count,
+                         uint64_t name, uint64_t at);
+    /* as encode_f64 and decode_f64; too large is |x| 2^f >= 2^126 */
+    void (*encode_f64_u128)(uint64_t *out, uint64_t *errors, const double *x, size_t n, int f);
+    void (*decode_f64_u128)(double *out, const uint64_t *x, size_t n, int f);
 } mpc_kernels;
 
 /* Tiers this machine can run, best first, NULL at the end: "avx512", "avx2", "ref". */

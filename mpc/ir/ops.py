@@ -19,7 +19,7 @@ from .types import BOOL, INT64, DType, Type
 
 Params = dict[str, Any]
 ROUNDINGS = ("dither", "floor", "nearest")
-MOST_SHIFT = 61  # bits of a truncation: its offset of 2^62 stays whole, and two evaluators shift by one bit more
+SLACK = 3  # bits of a word that no truncation is by: its offset stays whole, and two evaluators shift by one bit more
 
 
 @dataclass(frozen=True)
@@ -91,27 +91,29 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
             shape = bilinear_map(op, params).shape(x.shape, y.shape)
         except ValueError as error:
             raise ShapeMismatch(str(error)) from None
-        _shift(params, 0)
+        if x.dtype.ring != y.dtype.ring:
+            raise TypeMismatch(f"operands of different rings: {x.dtype} and {y.dtype}")
+        _shift(params, 0, x.dtype)
         fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
         dtype = INT64 if x.dtype.kind == y.dtype.kind == "int" and not params["bits"] else DType("fixed", fraction)
-        return Type(shape, dtype, _secret(types))
+        return Type(shape, dtype.within(x.dtype.ring), _secret(types))
 
     return rule
 
 
-def _shift(params: Params, least: int) -> None:
-    if not least <= params["bits"] <= MOST_SHIFT:
-        raise TypeMismatch(f"a truncation is by {least} to {MOST_SHIFT} bits, not {params['bits']}")
+def _shift(params: Params, least: int, dtype: DType) -> None:
+    if not least <= params["bits"] <= dtype.bits - SLACK:
+        raise TypeMismatch(f"a truncation of {dtype} is by {least} to {dtype.bits - SLACK} bits, not {params['bits']}")
     if params["rounding"] not in ROUNDINGS:
         raise TypeMismatch(f"rounding {params['rounding']!r} is none of {', '.join(ROUNDINGS)}")
 
 
 def _trunc(types: Sequence[Type], params: Params) -> Type:
     (x,) = types
-    _shift(params, 1)
+    _shift(params, 1, x.dtype)
     if x.dtype.kind == "int":
         return x
-    return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"]))
+    return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"], x.dtype.ring))
 
 
 def _sum(types: Sequence[Type], params: Params) -> Type:
@@ -174,7 +176,7 @@ def _concatenate(types: Sequence[Type], params: Params) -> Type:
 def _test(types: Sequence[Type], params: Params) -> Type:
     if types[0].dtype.is_bool:
         raise TypeMismatch("a comparison takes numbers; for bool use & | ^ ~")
-    return types[0].with_dtype(BOOL)
+    return types[0].with_dtype(BOOL.within(types[0].dtype.ring))
 
 
 def _bits(types: Sequence[Type], params: Params) -> Type:
@@ -184,11 +186,14 @@ def _bits(types: Sequence[Type], params: Params) -> Type:
 
 
 def _b2a(types: Sequence[Type], params: Params) -> Type:
-    return types[0].with_dtype(INT64)
+    return types[0].with_dtype(INT64.within(types[0].dtype.ring))
 
 
 def _retype(types: Sequence[Type], params: Params) -> Type:
-    return types[0].with_dtype(DType(*params["dtype"]))
+    dtype = DType(*params["dtype"])
+    if dtype.ring != types[0].dtype.ring:
+        raise TypeMismatch(f"{types[0].dtype} cannot become {dtype}: it is of another ring")
+    return types[0].with_dtype(dtype)
 
 
 def _select(types: Sequence[Type], params: Params) -> Type:
@@ -214,13 +219,13 @@ def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
     by, *columns = types
     if by.dtype.kind != "int" or len(by.shape) != 1 or not columns:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by}")
-    if not 0 <= params["shift"] < 64:
-        raise TypeMismatch(f"places are shifted by 0 to 63 bits, not {params['shift']}")
+    if not 0 <= params["shift"] < by.dtype.bits:
+        raise TypeMismatch(f"places are shifted by 0 to {by.dtype.bits - 1} bits, not {params['shift']}")
     return _shuffle(types, params)[1:]
 
 
 def _random(types: Sequence[Type], params: Params) -> Type:
-    return Type(tuple(params["shape"]), BOOL, True)
+    return Type(tuple(params["shape"]), BOOL.within(params.get("ring", BOOL.ring)), True)
 
 
 def _reveal(types: Sequence[Type], params: Params) -> Type:

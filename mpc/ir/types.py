@@ -4,30 +4,65 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 from ..errors import UsageError
+from ..ring.ring import Ring
+from ..ring.rings import ring_of
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """`fixed` (integers at scale 2^fraction in 64 bits), `int` (64 bits, wraps) or `bool`."""
+    """`fixed` (integers at scale 2^fraction), `int` (wraps) or `bool`, in a ring: that of the session, for all its values."""
 
     kind: str
     fraction: int = 0
+    ring: str = Ring.name
 
     def __str__(self) -> str:
-        return {"fixed": f"fixed64.{self.fraction}", "int": "int64", "bool": "bool"}[self.kind]
+        return {"fixed": f"fixed{self.bits}.{self.fraction}", "int": f"int{self.bits}", "bool": "bool"}[self.kind]
 
     @property
     def is_bool(self) -> bool:
         return self.kind == "bool"
 
+    @property
+    def bits(self) -> int:
+        """Of the ring's words."""
+        return ring_of(self.ring).bits
+
+    @property
+    def plain(self) -> list[Any]:
+        """DType's arguments, as programs store them."""
+        return [self.kind, self.fraction] if self.ring == Ring.name else [self.kind, self.fraction, self.ring]
+
+    def within(self, ring: str) -> DType:
+        """The same kind and scale in another ring."""
+        return self if self.ring == ring else replace(self, ring=ring)
+
 
 def fixed64(fraction_bits: int = 16) -> DType:
     """Real numbers in 64 bits with `fraction_bits` bits after the point: resolution 2^-f, products up to 2^(61-2f)."""
-    if not 1 <= fraction_bits <= 40:
-        raise UsageError(f"fixed64({fraction_bits}): the number of fraction bits must be from 1 to 40")
-    return DType("fixed", fraction_bits)
+    return _fixed("2^64", fraction_bits, 40)
+
+
+def fixed128(fraction_bits: int = 40) -> DType:
+    """Real numbers in 128 bits: products up to 2^(125-2f). As `dtype` of a session it makes all its numbers 128 bits wide, for
+    twice the bytes and some ten times the work."""
+    return _fixed("2^128", fraction_bits, 60)
+
+
+def fixed32(fraction_bits: int = 8) -> DType:
+    """Real numbers in 32 bits: products up to 2^(29-2f). As `dtype` of a session it makes all its numbers 32 bits wide, for
+    half the bytes: declare the ranges of inputs, which are checked before the run."""
+    return _fixed("2^32", fraction_bits, 14)
+
+
+def _fixed(ring: str, fraction: int, most: int) -> DType:
+    dtype = DType("fixed", fraction, ring)
+    if not 1 <= fraction <= most:
+        raise UsageError(f"fixed{dtype.bits}({fraction}): the number of fraction bits must be from 1 to {most}")
+    return dtype
 
 
 INT64 = DType("int")

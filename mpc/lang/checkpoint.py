@@ -27,7 +27,7 @@ def save(path: str | Path, arrays: Any) -> None:
     session = leaves[0].scope.session if leaves else None
     if session is None:
         raise UsageError("mpc.save takes secret arrays of a session, at least one, outside functions that are traced")
-    types = [[list(x.shape), x.dtype.kind, x.dtype.fraction] for x in leaves]
+    types = [[list(x.shape), *x.dtype.plain] for x in leaves]
     contents = Contents(session.protocol_name, list(session.names), types, _plain(structure))
     session.save(Path(path).absolute(), [_fresh(x, session) for x in leaves], contents)
 

@@ -12,8 +12,8 @@ import numpy as np
 from ..errors import RangeError, SecretValueError, ShapeMismatch, TypeMismatch
 from ..ir.trace import user_line
 from ..ir.types import BOOL, INT64, DType
-from ..ring.fixed import encode, exact_fraction_bits, fits_int64
-from .array import Array, Axis, Scope, bind, constant, implements, scope_of
+from ..ring.fixed import exact_fraction_bits, fits
+from .array import Array, Axis, Scope, bind, constant, implements, scope_of, whole
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
 
@@ -21,21 +21,26 @@ MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bi
 # ---- public operands ----
 def _plain(value: Any) -> np.ndarray:
     array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    exact = array.dtype.kind == "O" and all(isinstance(v, int) for v in array.reshape(-1))
+    if array.dtype.kind not in "biuf" and not exact:
         raise TypeMismatch(f"a public operand must be numbers or bool, not {array.dtype} (at {user_line()})")
     return array
 
 
-def _words(array: np.ndarray, fraction: int) -> np.ndarray:
-    if array.dtype.kind in "biu" and not fraction:
-        if not fits_int64(array):
-            raise RangeError(f"a public operand of 2^63 or more does not fit int64 (at {user_line()})")
-        return np.asarray(array, np.int64).view("<u8")
-    return encode(array, fraction)
+def _words(array: np.ndarray, fraction: int, scope: Scope) -> np.ndarray:
+    ring = scope.settings.ring
+    if array.dtype.kind in "biuO" and (not fraction or array.dtype.kind == "O"):
+        bits = scope.settings.bits - 1 - fraction
+        if not fits(array, bits):
+            raise RangeError(f"a public operand of 2^{bits} or more does not fit its word (at {user_line()})")
+        return ring.of(array << fraction if fraction else array)
+    return ring.encode(array, fraction)
 
 
 def _is_integral(array: np.ndarray) -> bool:
-    return array.dtype.kind in "biu" or bool((np.isfinite(array) & (array == np.rint(array)) & (np.abs(array) < 2.0**62)).all())
+    return array.dtype.kind in "biuO" or bool(
+        (np.isfinite(array) & (array == np.rint(array)) & (np.abs(array) < 2.0**62)).all()
+    )
 
 
 def as_array(value: Any, like: DType, scope: Scope) -> Array:
@@ -47,9 +52,9 @@ def as_array(value: Any, like: DType, scope: Scope) -> Array:
         if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
             raise TypeMismatch(f"a bool operand must be True or False (at {user_line()})")
         return constant(array.astype(np.uint8), like, scope)
-    if like == INT64 and not _is_integral(array):
-        raise TypeMismatch(f"fractional constants do not fit int64; convert with .astype(mpc.fixed64()) (at {user_line()})")
-    return constant(_words(array, like.fraction), like, scope)
+    if like.kind == "int" and not _is_integral(array):
+        raise TypeMismatch(f"fractional constants do not fit {like}; convert with .astype(mpc.fixed64()) (at {user_line()})")
+    return constant(_words(array, like.fraction, scope), like, scope)
 
 
 def _factor(value: Any, x: Array) -> tuple[Array, int]:
@@ -59,14 +64,15 @@ def _factor(value: Any, x: Array) -> tuple[Array, int]:
     """
     array, scope = _plain(value), scope_of(x)
     if _is_integral(array):
-        return constant(_words(array, 0), INT64, scope), 0
+        return constant(_words(array, 0, scope), INT64, scope), 0
     size = float(np.max(np.abs(array), initial=0))
     wanted = (x.dtype.fraction or scope.settings.dtype.fraction) + max(0, -floor(log2(size)) if size else 0)
-    fraction = exact_fraction_bits(array, min(wanted, MOST_FRACTION))
-    if x.dtype == INT64:  # the product has the session's scale, however fine the factor's is
+    ring, most = scope.settings.ring, min(wanted, MOST_FRACTION * scope.settings.bits // 64)
+    fraction = exact_fraction_bits(ring.limbs(ring.encode(array, most)), most)
+    if x.dtype.kind == "int":  # the product has the session's scale, however fine the factor's is
         fraction = max(fraction, scope.settings.dtype.fraction)
-        return constant(encode(array, fraction), DType("fixed", fraction), scope), fraction - scope.settings.dtype.fraction
-    return constant(encode(array, fraction), DType("fixed", fraction) if fraction else INT64, scope), fraction
+        return constant(ring.encode(array, fraction), DType("fixed", fraction), scope), fraction - scope.settings.dtype.fraction
+    return constant(ring.encode(array, fraction), DType("fixed", fraction) if fraction else INT64, scope), fraction
 
 
 def _numbers(x: Array) -> Array:
@@ -81,7 +87,7 @@ def _align(x: Any, y: Any) -> tuple[Array, Array]:
         secret, other = (x, y) if isinstance(x, Array) else (y, x)
         secret = _numbers(secret)
         plain = _plain(other)
-        if secret.dtype == INT64 and not _is_integral(plain):
+        if secret.dtype.kind == "int" and not _is_integral(plain):
             secret = astype(secret, scope.settings.dtype)
         other = as_array(plain, secret.dtype, scope)
         return (secret, other) if isinstance(x, Array) else (other, secret)
@@ -181,11 +187,12 @@ def square(x: Array) -> Array:
 
 def as_dtype(dtype: Any, scope: Scope) -> DType:
     """The dtype of secrets that a NumPy dtype or Python type stands for: int64, bool, or the session's fixed point."""
+    ring = scope.settings.dtype.ring
     if isinstance(dtype, DType):
-        return dtype
+        return dtype.within(ring)
     plain = np.dtype(dtype)
     if plain == np.int64 or plain.kind == "b":
-        return BOOL if plain.kind == "b" else INT64
+        return (BOOL if plain.kind == "b" else INT64).within(ring)
     if plain.kind == "f":
         return scope.settings.dtype
     raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
@@ -202,17 +209,18 @@ def astype(x: Array, dtype: Any) -> Array:
     x = _numbers(x)
     up = dtype.fraction - x.dtype.fraction
     if up > 0:
-        factor = constant(np.array(1 << up, "<u8"), INT64, scope_of(x))
+        factor = whole(1 << up, scope_of(x))
         return retype(bind("mul", x, factor, bits=0, rounding="dither"), dtype)
     if up < 0:
-        rounding = "floor" if dtype == INT64 else scope_of(x).settings.rounding
+        rounding = "floor" if dtype.kind == "int" else scope_of(x).settings.rounding
         x = bind("trunc", x, bits=-up, rounding=rounding)
     return retype(x, dtype)
 
 
 def retype(x: Array, dtype: DType) -> Array:
     """The same integers read at another scale."""
-    return x if x.dtype == dtype else bind("retype", x, dtype=[dtype.kind, dtype.fraction])
+    dtype = dtype.within(x.dtype.ring)
+    return x if x.dtype == dtype else bind("retype", x, dtype=dtype.plain)
 
 
 def shift_right(x: Array, bits: int, rounding: str | None = None) -> Array:
@@ -312,7 +320,7 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     if not isinstance(condition, Array):  # a public choice is local
         chosen = np.asarray(condition, bool)
         x, y = _align(x, y)
-        one, other = (constant(c.astype("<u8"), INT64, scope_of(x)) for c in (chosen, ~chosen))
+        one, other = (whole(c, scope_of(x)) for c in (chosen, ~chosen))
         x, y = (bind("mul", v, c, bits=0, rounding="dither") for v, c in ((x, one), (y, other)))
         return add(x, y)
     if not condition.dtype.is_bool:
@@ -362,7 +370,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     if not count:
         raise ShapeMismatch(f"mean of no elements (shape {x.shape}) at {user_line()}")
     total, bits = sum(x, axis, keepdims), count.bit_length() - 1
-    if total.dtype == INT64 or bits < 4:
+    if total.dtype.kind == "int" or bits < 4:
         return multiply(total, 1 / count)
     # a power of two first: 1 / count as one factor would take 17 more bits of the word than the sum leaves
     total = shift_right(total, bits)

@@ -17,7 +17,7 @@ from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, fixed64
 from . import core
-from .array import Array, Axis, bind, constant, implements, scope_of
+from .array import Array, Axis, bind, constant, implements, scope_of, whole
 from .core import (
     add,
     astype,
@@ -99,13 +99,16 @@ def _thresholds(x: Array, values: tuple[int, ...], bits: int) -> Array:
     return core.concatenate([expand_dims(greater_equal(integer, v), 0) for v in values], 0)
 
 
-def thresholds(x: Array, values: Any, bits: int = 63) -> Array:
+def thresholds(x: Array, values: Any, bits: int | None = None) -> Array:
     """[x >= v] as int64 for K public values, along a new first axis. x is opened once for all of them.
 
-    bits: integers x - v are known to be in [-2^bits, 2^bits); fewer bits are cheaper.
+    bits: integers x - v are known to be in [-2^bits, 2^bits); fewer bits are cheaper. By default the whole word.
     """
-    words = core._words(np.asarray(values), x.dtype.fraction).view(np.int64)
-    batches = [tuple(map(int, words[i : i + 52])) for i in range(0, len(words), 52)]
+    bits = x.dtype.bits - 1 if bits is None else bits
+    ring = scope_of(x).settings.ring
+    words = ring.integers(core._words(np.asarray(values), x.dtype.fraction, scope_of(x)))
+    most = 52 if bits <= 64 else 13  # comparisons for which an equation has random words
+    batches = [tuple(map(int, words[i : i + most])) for i in range(0, len(words), most)]
     return astype(core.concatenate([_thresholds(x, batch, bits) for batch in batches], 0), INT64)
 
 
@@ -113,8 +116,9 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
     """Columns of a public table (K + 1, m), chosen by K steps of zeros and ones (K, ...): m arrays. Local."""
     shape = steps.shape[1:]
     flat = reshape(steps, (steps.shape[0], -1))
-    words = core._words(table, fraction)  # differences of encoded rows add up to encoded rows, without rounding
-    public = constant(np.ascontiguousarray(np.diff(words, axis=0).T), fixed64(fraction), scope_of(steps))
+    ring = scope_of(steps).settings.ring
+    words = ring.encode(table, fraction)  # differences of encoded rows add up to encoded rows, without rounding
+    public = constant(ring.solid(ring.sub(words[1:], words[:-1]).T), fixed64(fraction), scope_of(steps))
     chosen = matmul(public, flat)
     return [add(reshape(getitem(chosen, j), shape), float(table[0, j])) for j in range(table.shape[1])]
 
@@ -416,7 +420,7 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     values = core.transpose(x, [axis, *order])
     n = values.shape[0]
     index: Any = np.arange(n).reshape(n, *[1] * (x.ndim - 1))
-    index = constant(np.broadcast_to(index, values.shape).astype("<u8"), INT64, scope_of(x))
+    index = whole(np.broadcast_to(index, values.shape), scope_of(x))
     while n > 1:
         half = n // 2
         # neighbours meet, so that the smaller index is always on the left

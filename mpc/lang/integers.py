@@ -12,7 +12,7 @@ from ..errors import TypeMismatch
 from ..ir.trace import user_line
 from ..ir.types import INT64
 from . import core
-from .array import Array, bind, constant, implements, scope_of
+from .array import Array, bind, implements, scope_of, whole
 from .core import (
     add,
     astype,
@@ -31,32 +31,31 @@ from .elementwise import absolute
 from .function import gate
 from .wide import reciprocal
 
-WORD_BITS = 64
-
 
 # ---- bits ----
 @gate("bit_planes", lambda x, which: {"which": list(which)})
 def _bit_planes(x: Array, which: tuple[int, ...]) -> Array:
-    # bit k of x is the sign of x 2^(63-k)
-    factors = np.array([1 << (WORD_BITS - 1 - k) for k in which], "<u8").reshape(-1, *[1] * x.ndim)
-    shifted = bind("mul", expand_dims(retype(x, INT64), 0), constant(factors, INT64, scope_of(x)), bits=0, rounding="dither")
+    # bit k of x is the sign of x 2^(63-k), for words of 64 bits
+    factors = np.array([1 << (x.dtype.bits - 1 - k) for k in which], object).reshape(-1, *[1] * x.ndim)
+    shifted = bind("mul", expand_dims(retype(x, INT64), 0), whole(factors, scope_of(x)), bits=0, rounding="dither")
     return bind("ltz", shifted)  # type: ignore[no-any-return]
 
 
-def bits(x: Array, which: Sequence[int] = range(WORD_BITS)) -> Array:
-    """Bits of the 64-bit words of x in two's complement (of x 2^f for fixed point), as bool with a new first axis, the lowest
-    first. One comparison a bit."""
-    return _bit_planes(core._numbers(x), tuple(which))
+def bits(x: Array, which: Sequence[int] | None = None) -> Array:
+    """Bits of the words of x (64 bits, or what the session has) in two's complement (of x 2^f for fixed point), as bool with a
+    new first axis, the lowest first; all by default. One comparison a bit."""
+    x = core._numbers(x)
+    return _bit_planes(x, tuple(range(x.dtype.bits) if which is None else which))
 
 
-def from_bits(planes: Array, which: Sequence[int] = range(WORD_BITS)) -> Array:
-    """The int64 whose bits these are: the inverse of `bits`. One round; the others are 0."""
-    weights = np.array([1 << k for k in which], "<u8")
+def from_bits(planes: Array, which: Sequence[int] | None = None) -> Array:
+    """The integer whose bits these are: the inverse of `bits`. One round; the others are 0."""
+    weights = np.array([1 << k for k in (range(len(planes)) if which is None else which)], object)
     return _weighted(planes, weights.reshape(-1, *[1] * (planes.ndim - 1)))
 
 
 def _weighted(planes: Array, weights: np.ndarray) -> Array:
-    words = constant(weights, INT64, scope_of(planes))
+    words = whole(weights, scope_of(planes))
     return core.sum(bind("mul", astype(planes, INT64), words, bits=0, rounding="dither"), 0)
 
 
@@ -65,7 +64,7 @@ def _whole(*values: Any) -> list[Any]:
     found = []
     for v in values:
         v = core._numbers(v) if isinstance(v, Array) else core._plain(v)
-        if v.dtype != INT64 if isinstance(v, Array) else v.dtype.kind == "f":
+        if v.dtype.kind != "int" if isinstance(v, Array) else v.dtype.kind == "f":
             raise TypeMismatch(
                 f"operations on bits take integers or bool, not {v.dtype} (at {user_line()}); .astype(mpc.int64) rounds down"
             )
@@ -87,14 +86,14 @@ def bitwise_and(x: Any, y: Any) -> Array:
         x, y = core._same_shape(x, y)
         return from_bits(core.bitwise_and(bits(x), bits(y)))
     secret, public = (x, y) if isinstance(x, Array) else (y, x)
-    words = public.astype(np.int64).view("<u8")
-    together = int(np.bitwise_or.reduce(words.reshape(-1), initial=np.uint64(0)))
-    which = [k for k in range(WORD_BITS) if together >> k & 1]
-    secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, words.shape))
+    words = public.astype(object) % (1 << secret.dtype.bits)
+    together = int(np.bitwise_or.reduce(words.reshape(-1), initial=0))
+    which = [k for k in range(secret.dtype.bits) if together >> k & 1]
+    secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, public.shape))
     if not which:
         return core.multiply(secret, 0)
-    return _weighted(bits(secret, which), np.stack([words & np.uint64(1 << k) for k in which]).reshape(
-        len(which), *[1] * (secret.ndim - words.ndim), *words.shape))  # fmt: skip
+    return _weighted(bits(secret, which), np.stack([np.asarray(words & 1 << k, object) for k in which]).reshape(
+        len(which), *[1] * (secret.ndim - public.ndim), *public.shape))  # fmt: skip
 
 
 @implements("bitwise_or")
@@ -112,7 +111,7 @@ def bitwise_xor(x: Any, y: Any) -> Array:
 @implements("invert", "bitwise_invert", "bitwise_not")
 def bitwise_invert(x: Array) -> Array:
     """~x of bool or integers: -1 - x."""
-    return subtract(-1, x) if x.dtype == INT64 else core.invert(x)
+    return subtract(-1, x) if x.dtype.kind == "int" else core.invert(x)
 
 
 @implements("left_shift", "bitwise_left_shift")
@@ -120,10 +119,11 @@ def bitwise_left_shift(x: Any, shift: Any) -> Array:
     """x 2^shift modulo 2^64 for 0 <= shift < 64; a secret shift is compared with all of them."""
     x, shift = _whole(x, shift)
     if isinstance(shift, Array):
-        powers = np.array([1 << k for k in range(WORD_BITS)], "<u8").reshape(-1, *[1] * shift.ndim)
-        power = _weighted(core.equal(expand_dims(shift, 0), np.arange(WORD_BITS).reshape(powers.shape)), powers)
+        width = shift.dtype.bits
+        powers = np.array([1 << k for k in range(width)], object).reshape(-1, *[1] * shift.ndim)
+        power = _weighted(core.equal(expand_dims(shift, 0), np.arange(width).reshape(powers.shape)), powers)
         return multiply(x, power)
-    factor = constant(np.uint64(1) << shift.astype(np.uint64), INT64, scope_of(x))
+    factor = whole(np.asarray(1 << shift.astype(object), object), scope_of(x))
     return bind("mul", x, factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
 
 
@@ -134,9 +134,9 @@ def bitwise_right_shift(x: Any, shift: Any) -> Array:
     if not isinstance(shift, Array) and (shift == shift.reshape(-1)[:1]).all():
         by = int(shift.reshape(-1)[0]) if shift.size else 0
         x = core.broadcast_to(x, np.broadcast_shapes(x.shape, shift.shape))
-        return shift_right(x, by, "floor") if by < WORD_BITS - 2 else negative(astype(less(x, 0), INT64))
+        return shift_right(x, by, "floor") if by < x.dtype.bits - 2 else negative(astype(less(x, 0), INT64))
     x = x if isinstance(x, Array) else core.as_array(x, INT64, scope_of(shift))
-    for k in range(6):
+    for k in range(x.dtype.bits.bit_length() - 1):
         stage = getitem(bits(shift, [k]), 0) if isinstance(shift, Array) else (shift >> k & 1).astype(bool)
         x = core.where(stage, shift_right(x, 1 << k, "floor"), x)
     return x  # type: ignore[no-any-return]
@@ -158,21 +158,21 @@ def floor_divide(x: Any, y: Any) -> Array:
 def remainder(x: Any, y: Any) -> Array:
     """x - floor(x / y) y, exact: of y's sign, as Python's %. Domain: see `floor_divide`."""
     quotient, (x, y) = _divide(x, y)
-    return subtract(x, multiply(quotient if quotient.dtype == INT64 else astype(quotient, INT64), y))
+    return subtract(x, multiply(quotient if quotient.dtype.kind == "int" else astype(quotient, INT64), y))
 
 
 @implements("divmod")
 def divmod(x: Any, y: Any) -> tuple[Array, Array]:
     """(floor_divide(x, y), remainder(x, y))."""
     quotient, (x, y) = _divide(x, y)
-    return quotient, subtract(x, multiply(quotient if quotient.dtype == INT64 else astype(quotient, INT64), y))
+    return quotient, subtract(x, multiply(quotient if quotient.dtype.kind == "int" else astype(quotient, INT64), y))
 
 
 def _divide(x: Any, y: Any) -> tuple[Array, tuple[Array, Array]]:
     """(floor(x / y) in the operands' dtype, the operands at one scale)."""
     x, y = core._align(x, y)
     if y.node.value is not None:  # public
-        words = y.node.value.view(np.int64)
+        words = scope_of(x).settings.ring.integers(y.node.value)
         if not words.all():
             raise ZeroDivisionError(f"division by a public zero at {user_line()}")
         whole = _by_each(retype(x, INT64), words)
@@ -227,7 +227,7 @@ def _by_secret(x: Array, y: Array) -> Array:
     sign = subtract(1, multiply(less(y, 0), 2))
     x, y = multiply(x, sign), multiply(y, sign)
     settings = scope_of(x).settings.dtype
-    inverse = reciprocal(y if y.dtype != INT64 else astype(y, settings))
+    inverse = reciprocal(y if y.dtype.kind != "int" else astype(y, settings))
     quotient: Any = 0
     for _ in range(2):  # the reciprocal has 15 good bits, and again of the rest
         estimate = astype(multiply(x, inverse), INT64)

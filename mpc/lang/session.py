@@ -22,8 +22,9 @@ from ..ir.trace import Graph, Node, assemble, needed
 from ..ir.types import BOOL, INT64, DType
 from ..net.shaped import Network
 from ..protocols.base import Part, Protocol
-from ..ring.fixed import decode, encode, fits_int64
+from ..ring.fixed import fits, integral
 from ..ring.packed import Packed
+from ..ring.rings import ring_of
 from ..run.audit import Audit, Supply, audit
 from ..run.checkpoint import Contents
 from ..run.execute import Measured
@@ -64,24 +65,35 @@ class Backend(ABC):
     def close(self) -> None: ...
 
 
-def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DType]:
-    """(words or Packed bits, dtype) of plain data: bool stays bool, integers int64, floats the session's fixed point."""
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
+def encode_input(x: Any, dtype: DType | None, settings: Settings) -> tuple[Part, DType]:
+    """(words or Packed bits, dtype) of plain data: bool stays bool, integers integers, floats the session's fixed point.
+
+    Python integers of any size are taken, where the ring holds them."""
+    array, ring = np.asarray(x), settings.ring
+    exact = array.dtype.kind == "O" and all(isinstance(v, int) for v in array.reshape(-1))
+    if array.dtype.kind not in "biuf" and not exact:
         raise InputError(f"input of dtype {array.dtype}: give numbers or bool (encode text and categories first)")
     if dtype is None:
-        dtype = {"b": BOOL, "i": INT64, "u": INT64}.get(array.dtype.kind, default)
+        dtype = {"b": BOOL, "i": INT64, "u": INT64, "O": INT64}.get(array.dtype.kind, settings.dtype)
+    dtype = settings.own(dtype)
     if dtype.is_bool:
         if not np.isin(array, (0, 1)).all():
             raise InputError("a bool input holds True and False (or 0 and 1) only")
         return Packed.of(np.array(array, np.uint8, order="C")), dtype
-    if dtype == INT64:
+    if dtype.kind == "int":
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
-            raise InputError("fractional values as int64: choose dtype=mpc.fixed64(), or round them first")
-        if not fits_int64(array):
-            raise RangeError("values of 2^63 and more do not fit int64: scale the data, or choose dtype=mpc.fixed64()")
-        return np.array(array, np.int64, order="C").view("<u8"), dtype
-    return np.asarray(encode(array, dtype.fraction), order="C"), dtype
+            raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed{dtype.bits}(), or round them first")
+        if not fits(array, dtype.bits - 1):
+            raise RangeError(
+                f"values of 2^{dtype.bits - 1} and more do not fit {dtype}: scale the data, or choose "
+                f"dtype=mpc.fixed{dtype.bits}()"
+            )
+        return ring.solid(ring.of(integral(array))), dtype
+    if not exact:
+        return ring.solid(ring.encode(array, dtype.fraction)), dtype
+    if not fits(array, dtype.bits - 2 - dtype.fraction):
+        raise RangeError(f"values of 2^{dtype.bits - 2 - dtype.fraction} and more do not fit {dtype}: scale the data")
+    return ring.solid(ring.of(array << dtype.fraction)), dtype
 
 
 def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
@@ -91,7 +103,7 @@ def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
     if dtype.is_bool:
         raise UsageError("a bool input has no range to declare: it is True or False")
     words = math.floor(low * 2**dtype.fraction), math.ceil(high * 2**dtype.fraction)
-    return [min(max(w, -(1 << 63)), (1 << 63) - 1) for w in words]
+    return [min(max(w, -(1 << dtype.bits - 1)), (1 << dtype.bits - 1) - 1) for w in words]
 
 
 def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
@@ -105,10 +117,11 @@ def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
 
 
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
-    """float64, int64 or bool."""
+    """float64, bool, or int64 (Python ints, where some do not fit it)."""
     if dtype.is_bool:
         return (part.bytes() if isinstance(part, Packed) else part).astype(bool)
-    return part.view(np.int64).copy() if dtype == INT64 else decode(part, dtype.fraction)
+    ring = ring_of(dtype.ring)
+    return ring.integers(part).copy() if dtype.kind == "int" else ring.decode(part, dtype.fraction)
 
 
 def numbered(program: Program) -> tuple[Program, list[int]]:
@@ -170,7 +183,7 @@ class Session:
         """
         self._check_open()
         party = self.party(owner)
-        part, dtype = encode_input(x, dtype, self.settings.dtype)
+        part, dtype = encode_input(x, dtype, self.settings)
         array = self.placeholder(tuple(part.shape), party, dtype, name, where, low, high)
         if low is not None and high is not None:
             _check_range(np.asarray(x), low, high, name)
@@ -201,8 +214,8 @@ class Session:
         high: float | None = None,
     ) -> Array:
         """An input of which only the shape is known: enough for `cost` and `audit`."""
-        dtype = dtype or self.settings.dtype
-        params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": [dtype.kind, dtype.fraction],
+        dtype = self.settings.own(dtype or self.settings.dtype)
+        params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": dtype.plain,
                   "name": name}  # fmt: skip
         if low is not None or high is not None:
             params["range"] = _declared(low, high, dtype)

@@ -18,7 +18,7 @@ from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import BOOL, INT64
 from . import core
-from .array import Array, Axis, bind, constant, implements, scope_of
+from .array import Array, Axis, bind, implements, scope_of, whole
 from .core import (
     add,
     as_array,
@@ -47,7 +47,7 @@ from .function import gate
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
 SHORTEST, PAIRS = 16, 1 << 22  # longer rows are compared if there are no more pairs than this: each takes memory
-UPPER = 32  # bits below a place
+PLACE = 32  # bits of a place, the uppermost of its word
 CARRIED = 2  # words a row: wider rows stay, and move once when their places are known
 
 
@@ -98,7 +98,7 @@ def shuffle(*columns: Any) -> Any:
 
 def permutation(x: Array) -> Array:
     """A secret, uniformly random order of x's rows: int64[len(x)], for `permute`."""
-    places = constant(np.arange(len(x), dtype="<u8"), INT64, scope_of(x))
+    places = whole(np.arange(len(x)), scope_of(x))
     return _move("shuffle", [places])[0]
 
 
@@ -109,7 +109,7 @@ def permute(by: Array, *columns: Any) -> Any:
     every word of a row, dealt ones included. Those parties see `by` in a random order that none of them knows. If it is no
     permutation the run ends with UsageError; they have then seen which places occur how often.
     """
-    if by.dtype != INT64 or by.ndim != 1:
+    if by.dtype.kind != "int" or by.ndim != 1:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by.type} (at {user_line()})")
     return _unpacked(_move("permute", _columns(columns, by), by, shift=0))
 
@@ -123,14 +123,20 @@ def inverse(by: Array) -> Array:
 @gate("key_bits", lambda x, bits, descending: {"bits": bits, "descending": descending})
 def _key_bits(x: Array, bits: int, descending: bool) -> Array:
     """The lowest bits of integers along a new last axis, lowest first, the sign's flipped; all flipped if descending."""
-    shifted = multiply(core.expand_dims(x, -1), (1 << np.arange(63, 63 - bits, -1, dtype=np.uint64)).view(np.int64))
+    factors = whole(np.array([1 << x.dtype.bits - 1 - k for k in range(bits)], object), scope_of(x))
+    shifted = bind("mul", core.expand_dims(x, -1), factors, bits=0, rounding="dither")
     return bitwise_xor(less(shifted, 0), (np.arange(bits) == bits - 1) ^ descending)
+
+
+def _below(x: Array) -> int:
+    """Bits below a place."""
+    return x.dtype.bits - PLACE
 
 
 @gate("digit_ranks")
 def _digit_ranks(digit: Array) -> Array:
-    """2^32 times the places in the stable order of digits along the axis before the last, which holds the bits of a digit,
-    lowest first: shares of a place need 32 bits only, the upper half of a word."""
+    """The places in the stable order of digits along the axis before the last, which holds the bits of a digit, lowest first,
+    in the upper 32 bits of a word: shares of a place need no more."""
     hot: list[Array] = []
     for i in range(digit.shape[-1]):
         bit = getitem(digit, (..., i))
@@ -139,7 +145,7 @@ def _digit_ranks(digit: Array) -> Array:
     onehot = astype(stack(hot), INT64)
     totals = core.sum(onehot, -1, keepdims=True)
     so_far = add(cumsum(onehot, -1), subtract(cumsum(totals, 0), totals))
-    return multiply(subtract(core.sum(multiply(onehot, so_far), 0), 1), 1 << UPPER)
+    return multiply(subtract(core.sum(multiply(onehot, so_far), 0), 1), 1 << _below(digit))
 
 
 def _pair_ranks(keys: Sequence[Array], descending: bool) -> Array:
@@ -167,9 +173,10 @@ def _sort(*arrays: Array, keys: int, descending: bool, bits: int) -> list[Array]
 
 
 def _sorted(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int | None) -> list[Array]:
-    if bits is not None and not 1 <= bits <= 64:
-        raise UsageError(f"bits={bits}: keys have 1 to 64 bits (at {user_line()})")
-    found: Any = _sort(*keys, *columns, keys=len(keys), descending=descending, bits=bits or 64)
+    width = keys[0].dtype.bits
+    if bits is not None and not 1 <= bits <= width:
+        raise UsageError(f"bits={bits}: keys have 1 to {width} bits (at {user_line()})")
+    found: Any = _sort(*keys, *columns, keys=len(keys), descending=descending, bits=bits or width)
     return list(found) if isinstance(found, tuple) else [found]
 
 
@@ -185,7 +192,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
     if n <= SHORTEST or (n <= SHORT and groups * n * (n - 1) <= 2 * PAIRS):
         return _shaped(move(flat, _pair_ranks(keys, descending), 0), columns)
     words = sum(prod(c.shape[1:]) for c in flat)
-    index = constant(np.arange(groups * n, dtype="<u8"), INT64, scope_of(*keys))
+    index = whole(np.arange(groups * n), scope_of(*keys))
     carried = [index] if words > CARRIED else flat
     waiting = [_bits_of(reshape(key, -1), bits, descending) for key in reversed(keys)]  # the last key is sorted first
     while waiting:
@@ -195,7 +202,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
             if low + RADIX >= width:
                 waiting = waiting[1:]
             ranks = _digit_ranks(reshape(digit, (groups, n, digit.shape[1])))
-            moved = move([*waiting, *carried], ranks, UPPER)
+            moved = move([*waiting, *carried], ranks, _below(ranks))
             waiting, carried = moved[: len(waiting)], moved[len(waiting) :]
     if words > CARRIED:
         carried = _move("permute", flat, inverse(carried[0]), shift=0)
@@ -227,7 +234,7 @@ def _sort_along(
     if axis is None:
         x, axis = reshape(x, -1), 0
     rows, back, shape = _along(x, axis)
-    places = constant(np.broadcast_to(np.arange(rows.shape[1], dtype="<u8"), rows.shape).copy(), INT64, scope_of(x))
+    places = whole(np.broadcast_to(np.arange(rows.shape[1]), rows.shape), scope_of(x))
     columns = [rows] * values + [places] * index
     return [transpose(reshape(c, shape), back) for c in _sorted([rows], columns, descending, bits)]
 
@@ -237,7 +244,7 @@ def _sort_along(
 def sort(x: Array, axis: int | None = -1, *, descending: bool = False, stable: bool = True, bits: int | None = None) -> Array:
     """x in ascending order along an axis (of all elements if None); exact, always stable.
 
-    bits: keys are known to be in [-2^(bits-1), 2^(bits-1)) as integers (for fixed64(16): times 2^16), by default any 64 bits;
+    bits: keys are known to be in [-2^(bits-1), 2^(bits-1)) as integers (for fixed64(16): times 2^16), by default any words;
     fewer are faster. Rows up to 128: 7 rounds, one comparison a pair, whose differences must fit 64 bits. Longer ones: 7
     rounds, and 5 for every 4 bits, which cost an element about 300 bytes in all (two parties that hold shares, and dealer).
     """
@@ -333,9 +340,9 @@ def _collected(key: Array, values: Sequence[Array]) -> Groups:
     """The groups of an ordered key."""
     last, n = _ends(key), len(key)
     ranks = _digit_ranks(reshape(invert(last), (1, n, 1)))
-    index = constant(np.arange(1, n + 1, dtype="<u8"), INT64, scope_of(key))
+    index = whole(np.arange(1, n + 1), scope_of(key))
     columns = [last, core._numbers(key), index, *(cumsum(c, 0) for c in values)]
-    ends, key, *totals = _move("permute", columns, reshape(ranks, -1), shift=UPPER)
+    ends, key, *totals = _move("permute", columns, reshape(ranks, -1), shift=_below(ranks))
     valid = astype(ends, INT64)
     counts, *sums = (_masked(valid, _differences(t)) for t in totals)
     return Groups(_masked(valid, key), counts, tuple(sums), core.sum(valid))
@@ -370,7 +377,7 @@ def unique(x: Array, *, bits: int | None = None) -> tuple[Array, Array, Array]:
 # ---- secret indices ----
 def _onehot(index: Array, n: int) -> Array:
     """(*index.shape, n) int64: a one at the index; no one if it is out of range."""
-    if index.dtype != INT64:
+    if index.dtype.kind != "int":
         raise TypeMismatch(f"an index must be int64, not {index.dtype} (at {user_line()})")
     return astype(equal(core.expand_dims(index, -1), np.arange(n)), INT64)
 

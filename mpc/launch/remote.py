@@ -134,7 +134,7 @@ class Seat:
         ]  # fmt: skip
         inputs = {}
         for name, value in self.data.items():
-            part, dtype = encode_input(value, self.program.inputs[name].dtype, fixed64(config.fraction))
+            part, dtype = encode_input(value, self.program.inputs[name].dtype, settings(config))
             inputs[name] = Supplied(list(part.shape), dtype.kind, dtype.fraction)
         try:
             approval = approval_file(self.file, config.me).read_text()

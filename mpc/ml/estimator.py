@@ -130,7 +130,7 @@ def one_hot(y: Array, classes: int) -> Array:
         y = astype(y, INT64)
         if classes == 2:
             return core.stack([subtract(1, y), y], -1)
-    if y.dtype != INT64:
+    if y.dtype.kind != "int":
         raise TypeMismatch(f"labels must be int64 or bool, not {y.dtype} (at {user_line()}): share them with dtype=mpc.int64")
     return astype(core.equal(column(y), np.arange(classes)), INT64)
 

@@ -293,7 +293,7 @@ class Protocol(ABC):
         n = by.size
         order, places = np.full(n, -1), (yield from self.reveal(tape, by, self.holders))
         if places is not None and not self.ring.abstract:
-            places = places >> np.uint64(shift)
+            places = self.ring.limbs(self.ring.shift_right(places, shift))[0]
             if n and int(places.max()) < n:
                 order[places] = np.arange(n)
             if n and order.min() < 0:

@@ -32,7 +32,7 @@ def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: i
     """Shares of e^x at x's scale, 4 rounds from an unopened x; 0 below `low`, e^high from `high` on (high - low < 63)."""
     ring, f = p.ring, fraction
     (opened,) = yield from p.masked(x)
-    s_open = ring.solid(ring.sub(opened.value, np.array((low << f) % (1 << 64), WORD)).reshape(-1))
+    s_open = ring.solid(ring.sub(opened.value, ring.of(low << f)).reshape(-1))
     # scales: of the table (finer where words have room), of its product with the dealt word, up to e^high, and of the public
     # factor, up to e
     table_bits, word_bits = f + (2 if f < 20 else 1), math.floor(PRODUCT_BITS - high * LOG2_E)

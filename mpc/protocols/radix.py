@@ -37,7 +37,7 @@ def key_bits_gate(p: Additive, tape: Tape, x: Share, *, bits: int, descending: b
             dealt=[(WORD.str, x_open.shape)], deal=lambda: [exact.blind_bits(p.mask_total(x).reshape(-1), stream)]
         )
     ).dealt
-    r = dealt[0] if dealt else ring.prg(x_open.shape, stream)
+    r = dealt[0] if dealt else ring.packed(x_open.shape, stream)
     # a XOR with something public is the first evaluator's
     make = ring.local(lambda x, r: ~x & r, x_open, r)
     hand = ring.local(lambda x, r: ~x ^ r, x_open, r) if p.first else r
@@ -109,5 +109,5 @@ def digit_ranks_gate(p: Additive, tape: Tape, bits: Array, size: tuple[int, ...]
         ranks = ring.add(ranks, got.dealt[0])
     else:
         ranks = ring.blind_half(ranks, 1, product)
-    places = ring.local(lambda z, bits: z.astype(WORD) << bits, ranks, np.array(32, WORD))
-    return p.add_public(Share((places,)), np.array(-1 << 32).astype(WORD))
+    places = ring.shift_left(ring.of(ranks), ring.bits - 32)
+    return p.add_public(Share((places,)), ring.of(-1 << ring.bits - 32))

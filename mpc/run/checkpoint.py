@@ -26,7 +26,8 @@ from ..ir.types import DType, Type
 from ..protocols.base import Origin, Part, Share
 from ..ring.packed import Packed
 from ..ring.prg import Name, fresh_seed
-from ..ring.ring import blank
+from ..ring.ring import WORD, blank
+from ..ring.rings import ring_of
 
 if TYPE_CHECKING:
     from .execute import Party
@@ -42,14 +43,14 @@ class Contents:
 
     protocol: str
     names: list[str]  # of the parties
-    types: list[Any]  # of the arrays: [shape, kind, fraction bits]
+    types: list[Any]  # of the arrays: [shape, kind, fraction bits], and the ring if it is not 2^64
     structure: Any  # how they are nested
 
     def digest(self) -> bytes:
         return hashlib.blake2b(msgspec.msgpack.encode(asdict(self)), digest_size=DIGEST, person=b"mpc checkpoint").digest()
 
     def array_types(self) -> list[Type]:
-        return [Type(tuple(shape), DType(kind, fraction)) for shape, kind, fraction in self.types]
+        return [Type(tuple(shape), DType(*dtype)) for shape, *dtype in self.types]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def load(party: Party, folder: Path, protocol: str, names: Sequence[str], epoch:
         if new and not path.exists():
             continue
         try:
-            header, words = read(path, party.me, protocol, names)
+            header, words = read(path, party.me, protocol, names, party.protocol.ring.name)
             found[header.mark] = header, words
         except CheckpointError as error:
             problem = problem or str(error)
@@ -140,7 +141,7 @@ def settle(folder: Path, party: int) -> None:
     os.close(directory)
 
 
-def read(path: Path, party: int, protocol: str, names: Sequence[str]) -> tuple[Header, bytes]:
+def read(path: Path, party: int, protocol: str, names: Sequence[str], ring: str) -> tuple[Header, bytes]:
     """A file's header and its words. Raises CheckpointError if it is damaged, or for somebody else."""
     try:
         data = path.read_bytes()
@@ -162,6 +163,7 @@ def read(path: Path, party: int, protocol: str, names: Sequence[str]) -> tuple[H
         ("protocol", header.contents.protocol, protocol),
         ("number of parties", len(header.contents.names), len(names)),
         ("roster", header.contents.names, list(names)),
+        ("ring", next((t.dtype.ring for t in header.contents.array_types()), ring), ring),
     ):
         if have != want:
             raise CheckpointError(f"{path.name} is of another session: its {what} is {have}, here it is {want}")
@@ -175,10 +177,11 @@ def shares_of(header: Header, words: bytes, epoch: int) -> list[Share]:
         parts: list[Part] = []
         for form, shape in forms:
             count = -(-t.size // 64) if form == "bits" else t.size
-            array = np.frombuffer(words, "<u8", count, at).copy()
+            array = np.frombuffer(words, WORD if form == "bits" else ring_of(t.dtype.ring).word, count, at).copy()
             at += array.nbytes
             parts.append(Packed(array, tuple(shape)) if form == "bits" else array.reshape(shape))
         if not forms:
-            parts.append(Packed(blank((-(-t.size // 64),)), t.shape) if t.dtype.is_bool else blank(t.shape))
+            word = ring_of(t.dtype.ring).word
+            parts.append(Packed(blank((-(-t.size // 64),)), t.shape) if t.dtype.is_bool else blank(t.shape, word))
         found.append(Share(tuple(parts), Origin(Name(epoch, k), 0)))
     return found

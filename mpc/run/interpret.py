@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, S
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import Ring, blank, words_for
+from ..ring.ring import blank, words_for
+from ..ring.rings import ring_of
 from .clock import Clock, timed
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
@@ -37,7 +39,11 @@ class Context:
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clock: Clock | None = None  # told which equation is at work
-    clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
+
+    @cached_property
+    def clear(self) -> Protocol:
+        """What computes on public values."""
+        return Plain(0, 1, ring_of(self.protocol.ring.name), lambda peer, purpose: np.zeros((1, 176), np.uint8))
 
 
 def interpret(
@@ -151,7 +157,9 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
 def _coins(ctx: Context, name: Name, t: Type) -> Packed:
     """Uniform bits that this party alone knows."""
     words = (words_for(t.size),)
-    return Packed(blank(words) if ctx.private is None else Ring().prg(words, Stream(ctx.private, name.field(0))), t.shape)
+    return Packed(
+        blank(words) if ctx.private is None else ctx.clear.ring.packed(words, Stream(ctx.private, name.field(0))), t.shape
+    )
 
 
 def _defines(protocol: Protocol, op: str) -> bool:
@@ -268,7 +276,7 @@ def _sub(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
     x, y = ins
     if isinstance(x, Share) and isinstance(y, Share):
         return p.sub(x, y)
-    return p.add_public(x, np.negative(y)) if isinstance(x, Share) else p.add_public(p.neg(y), x)
+    return p.add_public(x, p.ring.neg(y)) if isinstance(x, Share) else p.add_public(p.neg(y), x)
 
 
 def _xor(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
@@ -282,7 +290,7 @@ def _take(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
     x, start = ins
     if isinstance(start, Share):  # the clear protocol, on public values
         start = start.parts[0]
-    begin, length = int(start.astype(np.int64)), params["length"]
+    begin, length = int(ring_of(p.ring.name).integers(start)), params["length"]
     if not 0 <= begin <= x.shape[0] - length:
         raise IndexError(f"rows {begin} to {begin + length} of {x.shape[0]}")
     return p.rearrange(x, lambda a: a[begin : begin + length], whole=False)

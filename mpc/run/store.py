@@ -24,7 +24,7 @@ from ..ir.program import Program
 from ..net.frame import HEADER, Array, Lane, Layout, layout, layout_of
 from ..protocols.base import Protocol, Spec
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
-from ..ring.ring import Ring
+from ..ring.rings import ring_of
 from .interpret import Context, interpret
 
 EPOCH = 1  # of the run that a store serves: its seeds serve no other
@@ -72,7 +72,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     deal = secrets.token_hex(16)
     seeds = [fresh_seed() for _ in range(n)]
-    dealer = protocol(n, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
+    dealer = protocol(n, n, ring_of(program.ring), lambda peer, purpose: expand_key(seeds[peer], purpose))
     paths = [path_of(folder, p) for p in range(n)]
     lane = Lane(bytes.fromhex(deal), n, n - 1)
     with contextlib.ExitStack() as stack:
