@@ -18,7 +18,7 @@ from .core import add, astype, less, multiply, negative, subtract, where
 from .elementwise import _in_reach, _real, cos, exp, maximum, sin, smooth
 from .function import gate
 from .piecewise import Curve
-from .wide import RECIPROCAL, TOP, _bits_of, _level, _normalise, _root, _unit, divide, log, reciprocal, sqrt
+from .wide import RECIPROCAL, _bits_of, _level, _normalise, _root, _unit, divide, log, reciprocal, sqrt, top
 
 HALF_TURN = math.pi
 
@@ -173,7 +173,7 @@ def log10(x: Array) -> Array:
 def _cbrt_gate(x: Array) -> Array:
     sign, size = _split(x)
     powers = 2.0 ** ((np.arange(_bits_of(x)) - x.dtype.fraction) / 3)
-    return multiply(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (TOP / 3)), sign)
+    return multiply(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (top(x) / 3)), sign)
 
 
 @implements("cbrt")

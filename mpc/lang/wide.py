@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeMismatch
+from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, fixed64
 from . import core
@@ -25,7 +25,7 @@ from .function import gate
 from .piecewise import Curve
 
 WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
-TOP = 15  # the domain ends at 2^TOP
+TOP, WIDE_TOP = 15, 40  # the domain ends at 2^TOP; in words of 128 bits at 2^WIDE_TOP
 RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-22)
 SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-22)
 RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-22)
@@ -35,20 +35,30 @@ LOG = Curve(np.log, 1.0, 2.0, 2.0**-21)
 def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
     """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^j] for j = first + 1 .. bits - 1, and n with X n in
     [2^(bits-1), 2^bits)."""
-    t = thresholds(retype(x, INT64), 1 << np.arange(first + 1, bits), bits)
-    weights = (1 << np.arange(bits - first - 2, -1, -1)).reshape(1, -1)
+    t = thresholds(retype(x, INT64), _powers(range(first + 1, bits)), bits)
+    weights = _powers(range(bits - first - 2, -1, -1)).reshape(1, -1)
     return t, subtract(1 << (bits - first - 1), reshape(matmul(weights, reshape(t, (len(t), -1))), x.shape))
+
+
+def _powers(exponents: range) -> np.ndarray:
+    """Of 2, as integers of any size."""
+    return np.array([1 << k for k in exponents], object)
 
 
 def _unit(x: Array, scale: Array, bits: int) -> Array:
     """X n / 2^(bits-1) in [1, 2) with WORK's fraction bits."""
+    if x.dtype.bits < 64:
+        raise UsageError(
+            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
+            f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
+        )
     product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
     return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
 
 
 def _steps(x: Array, *values: int) -> list[Array]:
     """[X >= v] as int64 for integers v, on the whole ring."""
-    t = astype(_thresholds(retype(x, INT64), values, 63), INT64)
+    t = astype(_thresholds(retype(x, INT64), values, x.dtype.bits - 1), INT64)
     return [getitem(t, i) for i in range(len(values))]
 
 
@@ -57,8 +67,13 @@ def _level(x: Array, bit: Array, value: float) -> Array:
     return retype(multiply(bit, round(value * 2**x.dtype.fraction)), x.dtype)
 
 
+def top(x: Array) -> int:
+    """The domain of functions of x ends at 2 to this."""
+    return TOP if x.dtype.bits <= 64 else WIDE_TOP
+
+
 def _bits_of(x: Array) -> int:
-    return x.dtype.fraction + TOP
+    return x.dtype.fraction + top(x)
 
 
 def _inverse(x: Array, first: int, bits: int, sign: Array | None = None) -> Array:
@@ -67,13 +82,14 @@ def _inverse(x: Array, first: int, bits: int, sign: Array | None = None) -> Arra
     inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
     factor = scale if sign is None else multiply(scale, sign)
     shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
-    return retype(shift_right(multiply(retype(inverse, INT64), factor), shift), x.dtype)
+    product = multiply(retype(inverse, INT64), factor)
+    return retype(shift_right(product, shift) if shift >= 0 else multiply(product, 1 << -shift), x.dtype)
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
     bits = _bits_of(x)
-    first = builtins.max(0, WORK.fraction + bits - 1 - 61)  # of smaller X the last product would leave the word
+    first = builtins.max(0, WORK.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
     t = _steps(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
     magnitude = multiply(retype(x, INT64), subtract(multiply(t[1], 2), 1))
     sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
@@ -118,7 +134,7 @@ def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: floa
 def _rsqrt_gate(x: Array) -> Array:
     f = x.dtype.fraction
     powers = 2.0 ** ((f - np.arange(_bits_of(x))) / 2)
-    return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-TOP / 2))
+    return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-top(x) / 2))
 
 
 def rsqrt(x: Array) -> Array:
@@ -129,7 +145,7 @@ def rsqrt(x: Array) -> Array:
 @gate("sqrt")
 def _sqrt_gate(x: Array) -> Array:
     powers = 2.0 ** ((np.arange(_bits_of(x)) - x.dtype.fraction) / 2)
-    return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (TOP / 2))
+    return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (top(x) / 2))
 
 
 @implements("sqrt")
@@ -152,7 +168,7 @@ def _log_gate(x: Array) -> Array:
     part = smooth(_unit(x, scale, bits), LOG)
     (whole,) = _rows(((np.arange(bits) - f) * math.log(2))[:, None], t, WORK.fraction)
     y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
-    return add(add(y, _level(x, too_large, TOP * math.log(2))), _level(x, subtract(1, positive), -f * math.log(2)))
+    return add(add(y, _level(x, too_large, top(x) * math.log(2))), _level(x, subtract(1, positive), -f * math.log(2)))
 
 
 @implements("log")

@@ -544,6 +544,9 @@ class Shapes(Ring):
     def of(self, values: Any) -> Array:
         return blank(np.shape(values), self.word)
 
+    def encode(self, x: Array, fraction: int) -> Array:
+        return blank(np.shape(x), self.word)
+
     def limbs(self, x: Array) -> list[Array]:
         return [blank(x.shape)] * max(1, self.bits // 64)
 
