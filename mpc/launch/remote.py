@@ -21,7 +21,6 @@ import zmq
 
 from ..errors import ConfigError, PeerLost, ProtocolError, UsageError
 from ..ir.program import Eqn
-from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.program import Planned, Program
 from ..lang.session import Session, decode_output, encode_input
@@ -105,7 +104,9 @@ class Seat:
             )
             cost = plan.cost()
             prepare()
-            party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel)
+            party = Party(
+                self.config.number, len(self.config.data_parties), self.config.scheme, channel, ring=self.config.dtype.ring
+            )
             agreed = time.perf_counter()
 
             def begin() -> None:
@@ -130,12 +131,12 @@ class Seat:
         common = [
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
             ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
-            ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("encryption", config.encryption),
+            ("truncation", config.truncation), ("dtype", str(config.dtype)), ("encryption", config.encryption),
         ]  # fmt: skip
         inputs = {}
         for name, value in self.data.items():
             part, dtype = encode_input(value, self.program.inputs[name].dtype, settings(config))
-            inputs[name] = Supplied(list(part.shape), dtype.kind, dtype.fraction)
+            inputs[name] = Supplied(list(part.shape), dtype.kind, dtype.fraction, dtype.ring)
         try:
             approval = approval_file(self.file, config.me).read_text()
         except (OSError, UnicodeDecodeError):
@@ -150,7 +151,7 @@ class Seat:
             if set(theirs.inputs) != expected:
                 raise ProtocolError(p, "types of other inputs than it supplies")
             if p != self.config.number:
-                types = {n: (tuple(s.shape), DType(s.kind, s.fraction)) for n, s in theirs.inputs.items()}
+                types = {n: (tuple(s.shape), s.dtype) for n, s in theirs.inputs.items()}
                 data |= types
         return plan(self.config, self.program, data)
 
@@ -176,11 +177,11 @@ class Seat:
             "trust": config.scheme.trust,
             "parties": list(config.names),
             "roster": {"version": config.roster, "digest": config.roster_digest},
-            "parameters": {"truncation": config.truncation, "fraction": config.fraction},
+            "parameters": {"truncation": config.truncation, "fraction": config.fraction, "bits": config.bits},
             "encryption": config.encryption,
             "versions": {"mpc": version(), "wire": VERSION, "python": platform.python_version(), "numpy": np.__version__,
                          "zmq": zmq.zmq_version()},
-            "inputs": {n: {"party": name, "type": f"{DType(s.kind, s.fraction)}{s.shape}"}
+            "inputs": {n: {"party": name, "type": f"{s.dtype}{s.shape}"}
                        for name, theirs in zip(config.names, terms, strict=True) for n, s in theirs.inputs.items()},
             "outputs": {n: list(to) for n, to in receivers(plan).items()},
             "rounds": m.rounds,
@@ -210,7 +211,7 @@ def read_source(file: Path) -> str:
 
 def settings(config: Config) -> Settings:
     """What a configuration fixes for the meaning of programs."""
-    return choose_settings(config.truncation, fixed64(config.fraction))
+    return choose_settings(config.truncation, config.dtype)
 
 
 def plan(config: Config, program: Program, data: Mapping[str, Any]) -> Planned:

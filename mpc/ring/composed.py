@@ -225,9 +225,10 @@ class Narrow(Composed):
         return limbs[0].astype(HALF_WORD)
 
     def encode(self, x: Array, fraction: int) -> Array:
-        words = super().encode(x, fraction)
-        checked(x, np.array([0, np.count_nonzero(np.abs(words.view(np.int64)) >= 1 << self.bits - 2)]), self.bits, fraction)
-        return words.astype(HALF_WORD)
+        x = np.asarray(x, np.float64)
+        finite, large = np.isfinite(x), np.abs(x) >= 2.0 ** (self.bits - 2 - fraction)
+        checked(x, np.array([np.count_nonzero(~finite), np.count_nonzero(finite & large)]), self.bits, fraction)
+        return super().encode(x, fraction).astype(HALF_WORD)
 
     def decode(self, x: Array, fraction: int) -> Array:
         return super().decode(self.integers(x).view(WORD), fraction)
