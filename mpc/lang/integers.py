@@ -86,7 +86,7 @@ def bitwise_and(x: Any, y: Any) -> Array:
         x, y = core._same_shape(x, y)
         return from_bits(core.bitwise_and(bits(x), bits(y)))
     secret, public = (x, y) if isinstance(x, Array) else (y, x)
-    words = public.astype(object) % (1 << secret.dtype.bits)
+    words = np.asarray(public.astype(object) % (1 << secret.dtype.bits), object)
     together = int(np.bitwise_or.reduce(words.reshape(-1), initial=0))
     which = [k for k in range(secret.dtype.bits) if together >> k & 1]
     secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, public.shape))
