@@ -61,8 +61,8 @@ def choose_settings(truncation: str, dtype: DType | None) -> Settings:
     if truncation not in ROUNDINGS:
         raise UsageError(f"truncation {truncation!r}: choose {', '.join(ROUNDINGS)}, or exact (nearest)")
     dtype = dtype or fixed64(16)
-    if dtype.kind != "fixed":
-        raise UsageError(f"dtype={dtype}: float inputs become mpc.fixed64(f), mpc.fixed128(f) or mpc.fixed32(f)")
+    if dtype.kind != "fixed" and not dtype.primes:
+        raise UsageError(f"dtype={dtype}: numbers become mpc.fixed64(f), mpc.fixed128(f), mpc.fixed32(f) or mpc.field(p)")
     return Settings(truncation, dtype)
 
 
@@ -100,6 +100,8 @@ def local(
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
     if check not in (None, "shadow"):
         raise UsageError(f'check={check!r}: choose "shadow" or None')
+    if check and settings.dtype.primes:
+        raise UsageError(f'check="shadow" compares with float64, which {settings.dtype} has nothing to do with')
     shadow = Shadow(settings.dtype.ring) if check else None
     shape = None if network is None else Network.of(network)
     transport = "zeromq" if shape else transport  # its queues hold what is still on the way
