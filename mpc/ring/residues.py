@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import Singular, UsageError
 from .bilinear import MATMUL, MUL, Bilinear
 from .composed import Composed
-from .fixed import integral
+from .fixed import fits, integral
 from .prg import Stream
 from .ring import MOST_LIMBS, WORD, Array, several
 
@@ -81,6 +81,8 @@ class Residues(Composed):
 
     def holds(self, values: Array) -> bool:
         """Whether they are less than P away from 0: of an element either integer next to 0 may be given."""
+        if values.dtype.kind == "f":
+            return fits(values, self.modulus.bit_length() - 1)
         return not values.size or max(abs(int(values.min())), abs(int(values.max()))) < self.modulus
 
     def limbs(self, x: Array) -> list[Array]:
