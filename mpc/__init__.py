@@ -3,7 +3,7 @@
 from . import fft, linalg, ml, nn, optim, random
 from .ir.types import BOOL as bool
 from .ir.types import INT64 as int64
-from .ir.types import DType, fixed32, fixed64, fixed128
+from .ir.types import DType, field, fixed32, fixed64, fixed128
 from .lang.array import Array
 from .lang.checkpoint import load, save
 from .lang.core import (

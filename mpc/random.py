@@ -38,9 +38,8 @@ def _tuple(shape: Shape) -> tuple[int, ...]:
 def bits(source: Source, shape: Shape = ()) -> Array:
     """Uniform bool. Nothing is sent, unless a party that owns inputs holds no shares (`helper`: 1 bit dealt each)."""
     scope = tracing.get() or source.scope
-    ring = scope.settings.dtype.ring
-    params = {"shape": list(_tuple(shape))} if ring == BOOL.ring else {"shape": list(_tuple(shape)), "ring": ring}
-    return Array(scope.graph.bind("random", [], params)[0], scope)
+    dtype = BOOL.within(scope.settings.dtype.ring)
+    return Array(scope.graph.bind("random", [], {"shape": list(_tuple(shape)), "dtype": dtype.plain})[0], scope)
 
 
 def words(source: Source, shape: Shape, count: int) -> Array:
@@ -65,7 +64,7 @@ def integers(source: Source, low: int, high: int, shape: Shape = ()) -> Array:
 
 def uniform(source: Source, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Array:
     """Uniform multiples of 2^-f in [0, 1), scaled to [low, high); f fraction bits are the session's."""
-    dtype = (tracing.get() or source.scope).settings.dtype
+    dtype = (tracing.get() or source.scope).settings.real
     x = retype(words(source, shape, dtype.fraction), dtype)
     x = x if high - low == 1 else multiply(x, high - low)
     return add(x, low) if low else x

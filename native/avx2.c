@@ -300,6 +300,7 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 #include "bits.inc"
 #include "digits.inc"
 #include "wide.inc"
+#include "field.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -321,5 +322,6 @@ void mpc_fill_avx2(mpc_kernels *k, bool vaes)
     FILL_BITS(k);
     FILL_DIGITS(k);
     FILL_WIDE(k);
+    FILL_FIELD(k);
 }
 #endif

@@ -27,6 +27,11 @@ typedef struct mpc_conv2d {
     size_t images, channels, height, width, filters, kernel[2], out[2], stride[2], padding[2], dilation[2], groups;
 } mpc_conv2d;
 
+/* A prime p, 2^31 <= p < 2^63; shift = 64 - its bits; reciprocal = floor((2^128 - 1) / (p << shift)) - 2^64. */
+typedef struct mpc_field {
+    uint64_t p, shift, reciprocal;
+} mpc_field;
+
 typedef struct mpc_kernels {
     const char *name;
 
@@ -198,6 +203,23 @@ typedef struct mpc_kernels {
      * add up to `total` in x, to 0 in r; r may be NULL (zeros) */
     void (*digit_ranks_u32)(uint32_t *out, const uint32_t *x, const uint32_t *r, size_t groups, size_t n, int k,
                             uint32_t first, uint32_t total);
+
+    /* ---- residues modulo primes (field.inc): an element is `count` residues side by side, one for each of `fields` ---- */
+    void (*field_add_u64)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n, const mpc_field *fields, size_t count);
+    void (*field_sub_u64)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n, const mpc_field *fields, size_t count);
+    void (*field_mul_u64)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n, const mpc_field *fields, size_t count);
+    /* out = n integers as elements */
+    void (*field_encode_i64)(uint64_t *out, const int64_t *x, size_t n, const mpc_field *fields, size_t count);
+    /* out = the sum of each of `rows` rows of n elements; and their sums so far */
+    void (*field_sum_u64)(uint64_t *out, const uint64_t *x, size_t rows, size_t n, const mpc_field *fields, size_t count);
+    void (*field_cumsum_u64)(uint64_t *out, const uint64_t *x, size_t rows, size_t n, const mpc_field *fields, size_t count);
+    /* out = x + sign * (the sum over `parties` keys of their streams), x NULL: zeros. Residue j of element i of a stream is its
+     * words 2 b and 2 b + 1 as a 128-bit number, lower half first, mod its prime, b = (at + i) * count + j. */
+    void (*field_prg_add_u64)(uint64_t *out, const uint64_t *x, size_t n, int sign, const uint8_t *rks, size_t parties,
+                              uint64_t name, uint64_t at, const mpc_field *fields, size_t count);
+    /* c += a @ (the transpose of b): c (m, p), a (m, k), b (p, k), all contiguous */
+    void (*field_matmul_u64)(uint64_t *c, const uint64_t *a, const uint64_t *b, size_t m, size_t p, size_t k,
+                             const mpc_field *fields, size_t count);
 
     /* ---- fixed point (bits.inc), |f| <= 1000 ---- */
     /* out = x * 2^f rounded to nearest, ties to even; errors = {how many x are NaN or infinite, how many of the others have

@@ -94,6 +94,8 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
         if x.dtype.ring != y.dtype.ring:
             raise TypeMismatch(f"operands of different rings: {x.dtype} and {y.dtype}")
         _shift(params, 0, x.dtype)
+        if params["bits"] or op not in ("mul", "matmul"):
+            x.dtype.refuse_field("rounding" if params["bits"] else "a convolution")
         fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
         dtype = INT64 if x.dtype.kind == y.dtype.kind == "int" and not params["bits"] else DType("fixed", fraction)
         return Type(shape, dtype.within(x.dtype.ring), _secret(types))
@@ -110,6 +112,7 @@ def _shift(params: Params, least: int, dtype: DType) -> None:
 
 def _trunc(types: Sequence[Type], params: Params) -> Type:
     (x,) = types
+    x.dtype.refuse_field("rounding (// % >>, fixed point, approximated functions)")
     _shift(params, 1, x.dtype)
     if x.dtype.kind == "int":
         return x
@@ -189,8 +192,24 @@ def _b2a(types: Sequence[Type], params: Params) -> Type:
     return types[0].with_dtype(INT64.within(types[0].dtype.ring))
 
 
+def _order(types: Sequence[Type], params: Params) -> Type:
+    types[0].dtype.refuse_field("an order (<, abs, maximum, sorting)")
+    return _test(types, params)
+
+
+def _inverse(types: Sequence[Type], params: Params) -> Type:
+    (x,) = types
+    if not x.dtype.primes or x.dtype.is_bool:
+        raise TypeMismatch(f"{x.dtype} has no exact inverses")
+    if params["matrix"] and (len(x.shape) < 2 or x.shape[-1] != x.shape[-2]):
+        raise ShapeMismatch(f"the inverse of a matrix of shape {x.shape}")
+    return Type(x.shape, x.dtype, False)
+
+
 def _retype(types: Sequence[Type], params: Params) -> Type:
     dtype = DType(*params["dtype"])
+    if dtype.kind == "fixed":
+        dtype.refuse_field("fixed point")
     if dtype.ring != types[0].dtype.ring:
         raise TypeMismatch(f"{types[0].dtype} cannot become {dtype}: it is of another ring")
     return types[0].with_dtype(dtype)
@@ -225,7 +244,10 @@ def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
 
 
 def _random(types: Sequence[Type], params: Params) -> Type:
-    return Type(tuple(params["shape"]), BOOL.within(params.get("ring", BOOL.ring)), True)
+    dtype = DType(*params["dtype"])
+    if not dtype.is_bool and not dtype.primes:
+        raise TypeMismatch(f"random elements are bool or of a field, not {dtype}")
+    return Type(tuple(params["shape"]), dtype, True)
 
 
 def _reveal(types: Sequence[Type], params: Params) -> Type:
@@ -256,7 +278,7 @@ OPS: dict[str, Op] = {
     "conv_transposed": Op(_bilinear("conv_transposed")),
     "trunc": Op(_trunc, elementwise=True),
     # bits
-    "ltz": Op(_test, elementwise=True),
+    "ltz": Op(_order, elementwise=True),
     "eqz": Op(_test, elementwise=True),
     "xor": Op(_bits, local=True),
     "and_": Op(_bits, elementwise=True),
@@ -267,6 +289,12 @@ OPS: dict[str, Op] = {
     "permute": Op(
         _permute,
         opens="the places of rows that were shuffled in secret: a uniformly random permutation, whatever the data are",
+    ),
+    # fields
+    "inverse": Op(
+        _inverse,
+        opens="products of secrets and secret, uniformly random masks, to divide in a field: whether a number is 0, which rank "
+        "a matrix has, and nothing more",
     ),
 }
 

@@ -419,8 +419,9 @@ def annotate(program: Program, ranges: Sequence[Range]) -> tuple[Program, list[R
     """The program with the windows of its comparisons, given the ranges of its parameters, and the ranges of its results.
 
     Issues a RangeWarning for every operation that may overflow or leave its domain. Every party comes to the same program, and
-    its digest covers the declared ranges and the windows.
+    its digest covers the declared ranges and the windows. In a field nothing overflows, and nothing is compared by size.
     """
-    if all(r is None for r in ranges) and not any(e.op == "input" and e.params.get("range") for e in program.eqns):
+    known = any(r is not None for r in ranges) or any(e.op == "input" and e.params.get("range") for e in program.eqns)
+    if not known or ring_of(program.ring).primes:
         return program, [None] * len(program.outs)
     return _Walk().run(program, ranges, True)

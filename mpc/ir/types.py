@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import TypeMismatch, UsageError
+from ..ring.residues import Residues
 from ..ring.ring import Ring
 from ..ring.rings import ring_of
 
@@ -20,6 +21,8 @@ class DType:
     ring: str = Ring.name
 
     def __str__(self) -> str:
+        if self.primes and not self.is_bool:
+            return f"field({', '.join(map(_prime, self.primes))})"
         return {"fixed": f"fixed{self.bits}.{self.fraction}", "int": f"int{self.bits}", "bool": "bool"}[self.kind]
 
     @property
@@ -30,6 +33,19 @@ class DType:
     def bits(self) -> int:
         """Of the ring's words."""
         return ring_of(self.ring).bits
+
+    @property
+    def primes(self) -> tuple[int, ...]:
+        """Of a field; none of any other ring."""
+        return ring_of(self.ring).primes
+
+    def refuse_field(self, what: str) -> None:
+        """Raises TypeMismatch for an element of a field, where `what` has no meaning."""
+        if self.primes:
+            raise TypeMismatch(
+                f"{what} has no meaning in {self}, which has + - * / @ and ==. Open the session with mpc.fixed64(f) or "
+                "mpc.fixed128(f) for it, or reveal the numbers first if everyone may know them"
+            )
 
     @property
     def plain(self) -> list[Any]:
@@ -63,6 +79,22 @@ def _fixed(ring: str, fraction: int, most: int) -> DType:
     if not 1 <= fraction <= most:
         raise UsageError(f"fixed{dtype.bits}({fraction}): the number of fraction bits must be from 1 to {most}")
     return dtype
+
+
+def field(*primes: int) -> DType:
+    """Integers modulo a prime, or modulo the product of several: exact sums, products and quotients of any size.
+
+    As `dtype` of a session it makes all its numbers elements of that field. Primes are from 2^31 to 2^63, 32 at most; 2^61 - 1
+    is the fastest. Elements are given and revealed as integers between -P/2 and P/2, P the product of the primes; one prime
+    gives int64, several Python ints. There is no order among them and no fixed point. Raises UsageError for other numbers.
+    """
+    return DType("int", 0, Residues(primes).name)
+
+
+def _prime(p: int) -> str:
+    """2^61 - 1, and the like."""
+    bits = p.bit_length()
+    return f"2^{bits} - {(1 << bits) - p}" if (1 << bits) - p < 1 << 20 else str(p)
 
 
 INT64 = DType("int")

@@ -45,9 +45,18 @@ class Settings:
         """Of a word."""
         return self.dtype.bits
 
+    @property
+    def real(self) -> DType:
+        """What public fractions become. Raises TypeMismatch in a field."""
+        self.dtype.refuse_field("a fraction (use x / 3, which is exact) or a function of real numbers")
+        return self.dtype
+
     def own(self, dtype: DType, where: str = "") -> DType:
         """A dtype that a user names, in this session's ring. Raises TypeMismatch for real numbers of another width."""
-        if dtype.kind == "fixed" and dtype.ring != self.dtype.ring:
+        if (dtype.kind == "fixed" or dtype.primes) and dtype.ring != self.dtype.ring:
+            self.dtype.refuse_field(f"{dtype}{where}")
+            if dtype.primes:
+                raise TypeMismatch(f"{dtype}{where}: open the session with dtype={dtype}; this one computes with {self.dtype}")
             raise TypeMismatch(
                 f"{dtype}{where}: this session computes with {self.dtype.bits} bits (its dtype is {self.dtype}). Write "
                 f"mpc.fixed{self.dtype.bits}({dtype.fraction}), or open the session with dtype=mpc.fixed{dtype.bits}(f)"

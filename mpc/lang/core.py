@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import RangeError, SecretValueError, ShapeMismatch, TypeMismatch
 from ..ir.trace import user_line
 from ..ir.types import BOOL, INT64, DType
-from ..ring.fixed import exact_fraction_bits, fits
+from ..ring.fixed import exact_fraction_bits
 from .array import Array, Axis, Scope, bind, constant, implements, scope_of, whole
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
@@ -30,10 +30,11 @@ def _plain(value: Any) -> np.ndarray:
 def _words(array: np.ndarray, fraction: int, scope: Scope) -> np.ndarray:
     ring = scope.settings.ring
     if array.dtype.kind in "biuO" and (not fraction or array.dtype.kind == "O"):
-        bits = scope.settings.bits - 1 - fraction
-        if not fits(array, bits):
-            raise RangeError(f"a public operand of 2^{bits} or more does not fit its word (at {user_line()})")
-        return ring.of(array << fraction if fraction else array)
+        array = array << fraction if fraction else array
+        if not ring.holds(array):
+            large = "" if ring.primes else f" of 2^{ring.bits - 1} or more"
+            raise RangeError(f"a public operand{large} does not fit {INT64.within(ring.name)} (at {user_line()})")
+        return ring.of(array)
     return ring.encode(array, fraction)
 
 
@@ -66,7 +67,7 @@ def _factor(value: Any, x: Array) -> tuple[Array, int]:
     if _is_integral(array):
         return constant(_words(array, 0, scope), INT64, scope), 0
     size = float(np.max(np.abs(array), initial=0))
-    wanted = (x.dtype.fraction or scope.settings.dtype.fraction) + max(0, -floor(log2(size)) if size else 0)
+    wanted = (x.dtype.fraction or scope.settings.real.fraction) + max(0, -floor(log2(size)) if size else 0)
     ring, most = scope.settings.ring, min(wanted, MOST_FRACTION * scope.settings.bits // 64)
     fraction = exact_fraction_bits(ring.limbs(ring.encode(array, most)), most)
     if x.dtype.kind == "int":  # the product has the session's scale, however fine the factor's is
@@ -88,7 +89,7 @@ def _align(x: Any, y: Any) -> tuple[Array, Array]:
         secret = _numbers(secret)
         plain = _plain(other)
         if secret.dtype.kind == "int" and not _is_integral(plain):
-            secret = astype(secret, scope.settings.dtype)
+            secret = astype(secret, scope.settings.real)
         other = as_array(plain, secret.dtype, scope)
         return (secret, other) if isinstance(x, Array) else (other, secret)
     x, y = _numbers(x), _numbers(y)
@@ -194,7 +195,7 @@ def as_dtype(dtype: Any, scope: Scope) -> DType:
     if plain == np.int64 or plain.kind == "b":
         return (BOOL if plain.kind == "b" else INT64).within(ring)
     if plain.kind == "f":
-        return scope.settings.dtype
+        return scope.settings.real
     raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
 
 

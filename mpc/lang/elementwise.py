@@ -447,4 +447,4 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
 def _real(x: Array) -> Array:
     """Numbers as fixed point."""
-    return x if x.dtype.kind == "fixed" else astype(x, scope_of(x).settings.dtype)
+    return x if x.dtype.kind == "fixed" else astype(x, scope_of(x).settings.real)

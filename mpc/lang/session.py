@@ -83,11 +83,10 @@ def encode_input(x: Any, dtype: DType | None, settings: Settings) -> tuple[Part,
     if dtype.kind == "int":
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
             raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed{dtype.bits}(), or round them first")
-        if not fits(array, dtype.bits - 1):
-            raise RangeError(
-                f"values of 2^{dtype.bits - 1} and more do not fit {dtype}: scale the data, or choose "
-                f"dtype=mpc.fixed{dtype.bits}()"
-            )
+        if not ring.holds(array):
+            limit = "its modulus" if dtype.primes else f"2^{dtype.bits - 1}"
+            wider = "take more primes (mpc.field)" if dtype.primes else f"choose dtype=mpc.fixed{dtype.bits}()"
+            raise RangeError(f"values of {limit} and more do not fit {dtype}: scale the data, or {wider}")
         return ring.solid(ring.of(integral(array))), dtype
     if not exact:
         return ring.solid(ring.encode(array, dtype.fraction)), dtype

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, fixed64
-from . import core
+from . import core, field
 from .array import Array, implements
 from .core import add, astype, getitem, matmul, multiply, reshape, retype, shift_right, square, subtract
 from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
@@ -99,17 +99,20 @@ def _reciprocal_gate(x: Array) -> Array:
 
 @implements("reciprocal")
 def reciprocal(x: Array) -> Array:
-    """1 / x: error below 2^-15 + 2^-16 / |x|. 1/0 is 2^f, the largest reciprocal; 0 for |x| >= 2^15.
+    """1 / x: error below 2^-15 + 2^-16 / |x|. 1/0 is 2^f, the largest reciprocal; 0 for |x| >= 2^15. In a field exact, and
+    Singular for 0 (`field.reciprocal`).
 
     With more than 23 fraction bits |x| < 2^-23 counts as 0, and 1/0 is 2^23.
     """
-    return _reciprocal_gate(_real(x))
+    return field.reciprocal(x) if field.of_field(x) else _reciprocal_gate(_real(x))
 
 
 @implements("divide", "true_divide")
 def divide(x: Any, y: Any) -> Array:
     """x / y, with |x / y| < 2^(61 - 2f) as for any product. A public divisor is a multiplication by its inverse; a secret one
-    is a product with `reciprocal`: x / 0 is x 2^f (while |x| < 2^(61 - 3f)), and 0 for |y| >= 2^15."""
+    is a product with `reciprocal`: x / 0 is x 2^f (while |x| < 2^(61 - 3f)), and 0 for |y| >= 2^15. In a field exact."""
+    if field.of_field(x, y):
+        return field.divide(x, y)
     if not isinstance(y, Array):
         divisor = np.asarray(y, float)
         if (divisor == 0).any():

@@ -61,8 +61,8 @@ def choose_settings(truncation: str, dtype: DType | None) -> Settings:
     if truncation not in ROUNDINGS:
         raise UsageError(f"truncation {truncation!r}: choose {', '.join(ROUNDINGS)}, or exact (nearest)")
     dtype = dtype or fixed64(16)
-    if dtype.kind != "fixed":
-        raise UsageError(f"dtype={dtype}: float inputs become mpc.fixed64(f), mpc.fixed128(f) or mpc.fixed32(f)")
+    if dtype.kind != "fixed" and not dtype.primes:
+        raise UsageError(f"dtype={dtype}: numbers become mpc.fixed64(f), mpc.fixed128(f), mpc.fixed32(f) or mpc.field(p)")
     return Settings(truncation, dtype)
 
 
@@ -82,17 +82,17 @@ def local(
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
-    One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
-    real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
+    One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the real
+    one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
     public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default; its width is that of all numbers of the
-    session, integers as well: fixed128(f) holds products up to 2^(125-2f), fixed32(f) halves the bytes. transport: "shared"
-    moves data between the processes through memory, "zeromq" through sockets as between machines (Linux alone has the first;
-    elsewhere it means the second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs.
-    deadline: seconds a party may take in a round. network: makes the links as slow as that one: "lan" (1 Gbit/s, 0.2 ms),
-    "wan" (100 Mbit/s, 40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over sockets. check: "shadow" computes every run in
-    the clear as well, in this process, and stops with ShadowError at the first operation that is farther from float64 than
-    it promises. Raises UsageError for a combination that does not exist, StoreError for preprocessing that does not fit or
-    was used.
+    session, integers as well: fixed128(f) holds products up to 2^(125-2f), fixed32(f) halves the bytes; field(p) makes all
+    numbers integers modulo p. transport: "shared" moves data between the processes through memory, "zeromq" through sockets as
+    between machines (Linux alone has the first; elsewhere it means the second). prepared: a folder that `mpc prep` wrote, for
+    the one program that this session then runs. deadline: seconds a party may take in a round. network: makes the links as
+    slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s, 40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over
+    sockets. check: "shadow" computes every run in the clear as well, in this process, and stops with ShadowError at the first
+    operation that is farther from float64 than it promises. Raises UsageError for a combination that does not exist,
+    StoreError for preprocessing that does not fit or was used.
     """
     settings = choose_settings(truncation, dtype)
     chosen = choose_protocol(protocol, parties)
@@ -100,6 +100,8 @@ def local(
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
     if check not in (None, "shadow"):
         raise UsageError(f'check={check!r}: choose "shadow" or None')
+    if check and settings.dtype.primes:
+        raise UsageError(f'check="shadow" compares with float64, which {settings.dtype} has nothing to do with')
     shadow = Shadow(settings.dtype.ring) if check else None
     shape = None if network is None else Network.of(network)
     transport = "zeromq" if shape else transport  # its queues hold what is still on the way

@@ -32,9 +32,12 @@ def less(
     """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
     the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
 
-    One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2; above 64 bits see `_wide`.
+    One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2; for wide words see below.
     limb: which 64 bits of the words are compared; hot, tree: fields of the random words, the second for `opened[k]`.
     """
+    if bits > 64 and p.ring.primes:
+        assert equal and len(opened) == 1, "a field has no order"
+        return [(yield from _residues(p, tape, opened[0], mask))]
     if bits > 64:
         return (yield from _wide(p, tape, opened, mask, bits, equal, sign_bit))
     count, n = p.ring.compare_counts(bits, equal), opened[0].size
@@ -108,3 +111,20 @@ def _wide(
     )
     found = [b.parts[0].words for b in both]
     return [p.ring.xor([a, b]) for a, b in zip(high[0], found, strict=True)] if high else found
+
+
+def _residues(p: Additive, tape: Tape, opened: Array, mask: Callable[[], Array]) -> Steps[Array]:
+    """[opened == r] for words of one residue for each of k primes: the AND of all of them, in log2 k rounds more."""
+    count, n = p.bits // 64, opened.size
+
+    def part(i: int) -> Tape:
+        """Random words of its own: as many places as this chunk has, for each residue."""
+        return tape._replace(at=tape.at * count + i * (-(-n // 512) * 512))
+
+    planes = yield from together(*(less(p, part(j), [opened], mask, 64, True, limb=j) for j in range(count)))
+    rows, level = [Share((Packed(plane, (n,)),)) for (plane,) in planes], 1
+    while len(rows) > 1:
+        pairs = zip(rows[::2], rows[1::2], strict=False)
+        both = yield from together(*(p.and_(part(i), a, b, Field.TREE + 3 * level) for i, (a, b) in enumerate(pairs)))
+        rows, level = both + rows[len(both) * 2 :], level + 1
+    return rows[0].parts[0].words  # type: ignore[no-any-return]

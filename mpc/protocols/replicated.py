@@ -355,6 +355,10 @@ class Replicated(Protocol):
     def holders(self) -> tuple[int, ...]:
         return (0, 1)
 
+    @property
+    def computing(self) -> tuple[int, ...]:
+        return (0, 1, 2)
+
     def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
         return (yield from self._moving("shuffle", tape, *columns))
 

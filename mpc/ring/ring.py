@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .bilinear import MUL, Bilinear
-from .fixed import decode, encode
+from .fixed import decode, encode, fits
 from .kernels import kernels
 from .packed import Packed
 from .prg import Stream
@@ -25,13 +25,23 @@ from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
-PAIR = np.dtype([("lo", "<u8"), ("hi", "<u8")], align=True)  # a word of 128 bits
+MOST_LIMBS = 32  # of a word
+LIMBS = ("lo", "hi", *map(str, range(2, MOST_LIMBS)))
 FEW = 1 << 21  # below, random words of 64 bits without room for a place seldom agree
 
 
+@cache
+def several(limbs: int) -> np.dtype[Any]:
+    """A word of so many limbs of 64 bits."""
+    return WORD if limbs == 1 else np.dtype([(name, WORD) for name in LIMBS[:limbs]], align=True)
+
+
+PAIR = several(2)  # a word of 128 bits
+
+
 def dtype_of(name: str) -> np.dtype[Any]:
-    """The dtype that NumPy calls so: a pair of words among them, of which it says the size alone."""
-    return PAIR if name == PAIR.str else np.dtype(name)
+    """The dtype that NumPy calls so: words of several limbs among them, of which it says the size alone."""
+    return several(int(name[2:]) // 8) if name.startswith("|V") else np.dtype(name)
 
 
 def words_for(n: int) -> int:
@@ -54,6 +64,7 @@ class Ring:
     abstract = False
     name = "2^64"  # as types of values name it
     bits = 64  # of a word: what depends on the width reads it here, so that a protocol runs over other rings too
+    primes: tuple[int, ...] = ()  # of a field
     word: np.dtype[Any] = WORD  # dtype of a number; packed bits are u64 words in every ring
     compare_counts = staticmethod(compare_counts)
 
@@ -86,6 +97,10 @@ class Ring:
     def integers(self, x: Array) -> Array:
         """Words as signed integers: int64, or Python ints in an object array where some do not fit."""
         return x.view(np.int64)
+
+    def holds(self, values: Array) -> bool:
+        """Whether these integers are different words, and keep their value."""
+        return fits(values, self.bits - 1)
 
     def limbs(self, x: Array) -> list[Array]:
         """The word in parts of 64 bits (or fewer, in u64 words), the lowest first."""
@@ -533,7 +548,7 @@ class Shapes(Ring):
     abstract = True
 
     def __init__(self, ring: Ring | type[Ring] = Ring) -> None:
-        self.name, self.bits, self.word = ring.name, ring.bits, ring.word
+        self.name, self.bits, self.word, self.primes = ring.name, ring.bits, ring.word, ring.primes
         self.multiplications = 0  # in products of arrays
         self.words = 0  # written by kernels
 
@@ -605,7 +620,7 @@ class Shapes(Ring):
         return blank(bits.shape, self.word)
 
 
-_ZERO = bytes(16)
+_ZERO = bytes(8 * MOST_LIMBS)
 
 
 def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:

@@ -154,12 +154,13 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alo
     return gate(tape, *ins)
 
 
-def _coins(ctx: Context, name: Name, t: Type) -> Packed:
-    """Uniform bits that this party alone knows."""
-    words = (words_for(t.size),)
-    return Packed(
-        blank(words) if ctx.private is None else ctx.clear.ring.packed(words, Stream(ctx.private, name.field(0))), t.shape
-    )
+def _coins(ctx: Context, name: Name, t: Type) -> Part:
+    """Uniform bits or words that this party alone knows."""
+    words, ring = (words_for(t.size),), ctx.clear.ring
+    if ctx.private is None:
+        return Packed(blank(words), t.shape) if t.dtype.is_bool else blank(t.shape, ring.word)
+    stream = Stream(ctx.private, name.field(0))
+    return Packed(ring.packed(words, stream), t.shape) if t.dtype.is_bool else ring.prg(t.shape, stream)
 
 
 def _defines(protocol: Protocol, op: str) -> bool:

@@ -264,6 +264,27 @@ static void bits(size_t n)
     free_all(in, 5), free(rks);
 }
 
+static void residues(size_t n)
+{
+    const mpc_field fields[] = {{(UINT64_C(1) << 61) - 1, 3, 8}, {UINT64_C(9223372036854775783), 1, 50}};
+    uint8_t *rks = expanded(2);
+    for (size_t count = 1; count <= 2; count++)
+        for (const mpc_field *f = fields; f < fields + 3 - count; f++) {
+            const size_t bytes = 8 * n * count;
+            uint64_t *x = secret(bytes), *y = secret(bytes), *z = room(bytes);
+            k->field_add_u64(z, x, y, n, f, count), show("field_add_u64", n, z, bytes);
+            z = room(bytes), k->field_sub_u64(z, x, y, n, f, count), show("field_sub_u64", n, z, bytes);
+            z = room(bytes), k->field_mul_u64(z, x, y, n, f, count), show("field_mul_u64", n, z, bytes);
+            z = room(bytes), k->field_encode_i64(z, (int64_t *)x, n, f, count), show("field_encode_i64", n, z, bytes);
+            z = room(8 * count), k->field_sum_u64(z, x, 1, n, f, count), show("field_sum_u64", n, z, 8 * count);
+            z = room(bytes), k->field_cumsum_u64(z, x, 1, n, f, count), show("field_cumsum_u64", n, z, bytes);
+            z = room(bytes), k->field_prg_add_u64(z, x, n, -1, rks, 2, A, 64, f, count), show("field_prg_add_u64", n, z, bytes);
+            z = secret(8 * count), k->field_matmul_u64(z, x, y, 1, 1, n, f, count), show("field_matmul_u64", n, z, 8 * count);
+            free(x), free(y);
+        }
+    free(rks);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -283,6 +304,7 @@ int main(int argc, char **argv)
         ring(lengths[i]);
         bits(lengths[i]);
         digits(lengths[i]);
+        residues(lengths[i]);
         compare(lengths[i], 63, 0, 0), compare(lengths[i], 21, 5, 1), compare(lengths[i], 7, 16, 0);
         for (int width = 1; width <= 8; width += 2) lookup(lengths[i], width);
         for (int degree = 1; degree <= 3; degree++) spline(lengths[i], degree);
