@@ -1,9 +1,10 @@
 """Functions of numbers of any size: reciprocal, roots, logarithms, powers, and what is made of them.
 
-All start alike. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 2^j] give a power of two n that moves X into
-[2^(J-1), 2^J), so that one curve on [1, 2) serves every size. Outside that domain the bits mean nothing; two comparisons on
-the whole ring replace the result by the value that the docstring states. They run beside the rest, so they cost bytes and
-(but for `log`) no round. Measured errors: docs/numerics.md.
+All start alike. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 4^j] give a power of four n that moves X into
+[2^(J-2), 2^J), so that one curve on [1, 4) serves every size: half as many comparisons as powers of two would take, for
+tables twice as long. Outside that domain the bits mean nothing; comparisons on the whole ring replace the result by the value
+that the docstring states. They run beside the rest, so they cost bytes and (but for `log`) no round. Measured errors:
+docs/numerics.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from ..ir.types import INT64, fixed64
+from ..ir.types import INT64, DType, fixed64
 from . import core
 from .array import Array, implements
 from .core import add, astype, getitem, matmul, multiply, reshape, retype, shift_right, square, subtract
@@ -24,25 +25,33 @@ from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
 
-WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
+WORK = fixed64(24)  # normalised values in [1, 4) are computed with this many fraction bits
 TOP = 15  # the domain ends at 2^TOP
-RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-22)
-SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-22)
-RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-22)
-LOG = Curve(np.log, 1.0, 2.0, 2.0**-21)
+RECIPROCAL, SQRT, RSQRT, LOG = (Curve(f, 1.0, 4.0, 2.0**-22) for f in (np.reciprocal, np.sqrt, lambda v: v**-0.5, np.log))
+
+
+def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
+    """The curve at a unit of [1, 4), as well as a result of so many fraction bits shows."""
+    return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
+
+
+def _top(first: int, bits: int) -> int:
+    """The least 2^top >= 2^bits that is a power of four times 2^first."""
+    return bits + (bits - first) % 2
 
 
 def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
-    """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^j] for j = first + 1 .. bits - 1, and n with X n in
-    [2^(bits-1), 2^bits)."""
-    t = thresholds(retype(x, INT64), 1 << np.arange(first + 1, bits), bits)
-    weights = (1 << np.arange(bits - first - 2, -1, -1)).reshape(1, -1)
-    return t, subtract(1 << (bits - first - 1), reshape(matmul(weights, reshape(t, (len(t), -1))), x.shape))
+    """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^first 4^j] for j = 1, 2 .., and n with X n in
+    [2^(top-2), 2^top)."""
+    top = _top(first, bits)
+    t = thresholds(retype(x, INT64), 1 << np.arange(first + 2, top, 2), bits)
+    scales = 1 << np.arange(top - first - 2, -1, -2)
+    return t, add(reshape(matmul(np.diff(scales).reshape(1, -1), reshape(t, (len(t), -1))), x.shape), int(scales[0]))
 
 
-def _unit(x: Array, scale: Array, bits: int) -> Array:
-    """X n / 2^(bits-1) in [1, 2) with WORK's fraction bits."""
-    product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
+def _unit(x: Array, scale: Array, top: int) -> Array:
+    """X n / 2^(top-2) in [1, 4) with WORK's fraction bits."""
+    product, excess = multiply(retype(x, INT64), scale), top - 2 - WORK.fraction
     return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
 
 
@@ -52,22 +61,19 @@ def _steps(x: Array, *values: int) -> list[Array]:
     return [getitem(t, i) for i in range(len(values))]
 
 
-def _level(x: Array, bit: Array, value: float) -> Array:
-    """value where the bit (as int64) is set, else 0, of x's dtype; local."""
-    return retype(multiply(bit, round(value * 2**x.dtype.fraction)), x.dtype)
+def _level(bit: Array, value: float, dtype: DType) -> Array:
+    """value where the bit (as int64) is set, else 0; local."""
+    return retype(multiply(bit, round(value * 2**dtype.fraction)), dtype)
 
 
 def _bits_of(x: Array) -> int:
     return x.dtype.fraction + TOP
 
 
-def _inverse(x: Array, first: int, bits: int, sign: Array | None = None) -> Array:
-    """sign / x (sign: -1, 0 or 1 as int64) for 2^first <= X < 2^bits."""
-    _, scale = _normalise(x, first, bits)
-    inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
-    factor = scale if sign is None else multiply(scale, sign)
-    shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
-    return retype(shift_right(multiply(retype(inverse, INT64), factor), shift), x.dtype)
+def _inverse(unit: Array, factor: Array, top: int, dtype: DType) -> Array:
+    """factor / (unit 2^(top-2)) for a unit in [1, 4)."""
+    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + top - 2 - 2 * dtype.fraction
+    return retype(shift_right(multiply(retype(inverse, INT64), factor), shift), dtype)
 
 
 @gate("reciprocal")
@@ -75,10 +81,12 @@ def _reciprocal_gate(x: Array) -> Array:
     bits = _bits_of(x)
     first = builtins.max(0, WORK.fraction + bits - 1 - 61)  # of smaller X the last product would leave the word
     t = _steps(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
-    magnitude = multiply(retype(x, INT64), subtract(multiply(t[1], 2), 1))
+    magnitude = retype(multiply(retype(x, INT64), subtract(multiply(t[1], 2), 1)), x.dtype)
     sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
-    y = _inverse(retype(magnitude, x.dtype), first, bits, sign)
-    return add(y, _level(x, subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first)))
+    _, scale = _normalise(magnitude, first, bits)
+    top = _top(first, bits)
+    y = _inverse(_unit(magnitude, scale, top), multiply(scale, sign), top, x.dtype)
+    return add(y, _level(subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first), x.dtype))
 
 
 @implements("reciprocal")
@@ -102,22 +110,27 @@ def divide(x: Any, y: Any) -> Array:
     return multiply(x, reciprocal(y)) if isinstance(x, Array) or np.any(np.asarray(x) != 1) else reciprocal(y)
 
 
+def _exponents(x: Array) -> np.ndarray:
+    """log2 of the powers of four that X may begin with, by how many thresholds it reaches."""
+    return np.arange(0, _bits_of(x), 2)
+
+
 def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: float, above: float) -> Array:
-    """curve(x 2^-e) powers[e + f] for 2^e <= x < 2^(e+1); `below` for x <= 0, `above` from 2^TOP on."""
+    """curve(x 4^-e) powers[j] for X = 4^j .. 4^(j+1) - 1; `below` for x <= 0, `above` from 2^TOP on."""
     bits = _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    root = smooth(_unit(x, scale, bits), curve)
+    root = _mantissa(_unit(x, scale, _top(0, bits)), curve, x.dtype.fraction)
     (factor,) = _rows(powers[:, None], t, fraction)
     y = astype(multiply(root, multiply(factor, subtract(positive, too_large))), x.dtype)
-    y = add(y, _level(x, too_large, above))
-    return add(y, _level(x, subtract(1, positive), below)) if below else y
+    y = add(y, _level(too_large, above, x.dtype))
+    return add(y, _level(subtract(1, positive), below, x.dtype)) if below else y
 
 
 @gate("rsqrt")
 def _rsqrt_gate(x: Array) -> Array:
     f = x.dtype.fraction
-    powers = 2.0 ** ((f - np.arange(_bits_of(x))) / 2)
+    powers = 2.0 ** (f / 2 - _exponents(x) / 2)
     return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-TOP / 2))
 
 
@@ -128,7 +141,7 @@ def rsqrt(x: Array) -> Array:
 
 @gate("sqrt")
 def _sqrt_gate(x: Array) -> Array:
-    powers = 2.0 ** ((np.arange(_bits_of(x)) - x.dtype.fraction) / 2)
+    powers = 2.0 ** (_exponents(x) / 2 - x.dtype.fraction / 2)
     return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (TOP / 2))
 
 
@@ -149,10 +162,10 @@ def _log_gate(x: Array) -> Array:
     f, bits = x.dtype.fraction, _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    part = smooth(_unit(x, scale, bits), LOG)
-    (whole,) = _rows(((np.arange(bits) - f) * math.log(2))[:, None], t, WORK.fraction)
+    part = _mantissa(_unit(x, scale, _top(0, bits)), LOG, f)
+    (whole,) = _rows(((_exponents(x) - f) * math.log(2))[:, None], t, WORK.fraction)
     y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
-    return add(add(y, _level(x, too_large, TOP * math.log(2))), _level(x, subtract(1, positive), -f * math.log(2)))
+    return add(add(y, _level(too_large, TOP * math.log(2), x.dtype)), _level(subtract(1, positive), -f * math.log(2), x.dtype))
 
 
 @implements("log")
@@ -221,7 +234,10 @@ def _softmax(x: Array, axis: int) -> Array:
     e = exp(subtract(x, max(x, axis, keepdims=True)))
     # the largest e is 1: the sum needs no check, and only as many thresholds as its terms give bits
     f = x.dtype.fraction
-    return multiply(e, _inverse(core.sum(e, axis, keepdims=True), f - 1, f + x.shape[axis].bit_length() + 1))
+    first, total = f - 1, core.sum(e, axis, keepdims=True)
+    bits = f + x.shape[axis].bit_length() + 1
+    scale, top = _normalise(total, first, bits)[1], _top(first, bits)
+    return multiply(e, _inverse(_unit(total, scale, top), scale, top, x.dtype))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
