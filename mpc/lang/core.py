@@ -14,6 +14,7 @@ from ..ir.trace import user_line
 from ..ir.types import BOOL, INT64, DType
 from ..ring.fixed import encode, exact_fraction_bits, fits_int64
 from .array import Array, Axis, Scope, bind, constant, implements, scope_of
+from .function import gate
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
 
@@ -150,6 +151,8 @@ def multiply(x: Any, y: Any) -> Array:
     """
     if isinstance(x, Array) and isinstance(y, Array):
         x, y = _same_shape(x, y)
+        if x.dtype.is_bool != y.dtype.is_bool:
+            return where(x, y, 0) if x.dtype.is_bool else where(y, x, 0)
     return product("mul", x, y)
 
 
@@ -317,11 +320,26 @@ def where(condition: Any, x: Any, y: Any) -> Array:
         return add(x, y)
     if not condition.dtype.is_bool:
         raise TypeMismatch(f"the condition of where must be bool, not {condition.dtype} (at {user_line()})")
+    if _is_zero(y) and isinstance(x, Array):
+        return _keep(*_same_shape(condition, _numbers(x)))
+    if _is_zero(x) and isinstance(y, Array):
+        return _keep(*_same_shape(invert(condition), _numbers(y)))
     if not isinstance(x, Array) and not isinstance(y, Array):  # both public: one product with the bit
         x, y = _plain(x), _plain(y)
         x, y = (v if v.dtype.kind == "f" else np.asarray(v, np.int64) for v in (x, y))  # NumPy's small integers would wrap
         return add(multiply(condition, x - y), y)
     return bind("select", *_same_shape(condition, *_align(x, y)))  # type: ignore[no-any-return]
+
+
+@gate("keep")
+def _keep(condition: Array, x: Array) -> Array:
+    zeros = broadcast_to(constant(np.zeros((), "<u8"), x.dtype, scope_of(x)), x.shape)
+    return bind("select", condition, x, zeros)  # type: ignore[no-any-return]
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether it is the public number 0."""
+    return not isinstance(value, Array) and np.ndim(value) == 0 and bool(value == 0)
 
 
 def _plain_or_array(value: Any) -> Any:

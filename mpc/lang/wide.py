@@ -19,8 +19,8 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..ir.types import INT64, DType, fixed64
 from . import core
-from .array import Array, implements
-from .core import add, astype, getitem, matmul, multiply, reshape, retype, shift_right, square, subtract
+from .array import Array, bind, implements, scope_of
+from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract, where
 from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
@@ -49,15 +49,28 @@ def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
     return t, add(reshape(matmul(np.diff(scales).reshape(1, -1), reshape(t, (len(t), -1))), x.shape), int(scales[0]))
 
 
+def _product(x: Array, y: Array, bits: int) -> Array:
+    """Integers x y / 2^bits, for |x y| < 2^61: product and truncation in one."""
+    x, y = retype(x, INT64), retype(y, INT64)
+    if bits <= 0:
+        return multiply(multiply(x, y), 1 << -bits)
+    y = retype(y, DType("fixed", bits))
+    return retype(bind("mul", x, y, bits=bits, rounding=scope_of(x).settings.rounding), INT64)
+
+
 def _unit(x: Array, scale: Array, top: int) -> Array:
     """X n / 2^(top-2) in [1, 4) with WORK's fraction bits."""
-    product, excess = multiply(retype(x, INT64), scale), top - 2 - WORK.fraction
-    return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
+    return retype(_product(x, scale, top - 2 - WORK.fraction), WORK)
+
+
+def _reached(x: Array, *values: int) -> Array:
+    """[X >= v] as bool, along a new first axis, on the whole ring."""
+    return _thresholds(retype(x, INT64), values, 63)
 
 
 def _steps(x: Array, *values: int) -> list[Array]:
     """[X >= v] as int64 for integers v, on the whole ring."""
-    t = astype(_thresholds(retype(x, INT64), values, 63), INT64)
+    t = astype(_reached(x, *values), INT64)
     return [getitem(t, i) for i in range(len(values))]
 
 
@@ -73,15 +86,16 @@ def _bits_of(x: Array) -> int:
 def _inverse(unit: Array, factor: Array, top: int, dtype: DType) -> Array:
     """factor / (unit 2^(top-2)) for a unit in [1, 4)."""
     inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + top - 2 - 2 * dtype.fraction
-    return retype(shift_right(multiply(retype(inverse, INT64), factor), shift), dtype)
+    return retype(_product(inverse, factor, shift), dtype)
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
     bits = _bits_of(x)
     first = builtins.max(0, WORK.fraction + bits - 1 - 61)  # of smaller X the last product would leave the word
-    t = _steps(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
-    magnitude = retype(multiply(retype(x, INT64), subtract(multiply(t[1], 2), 1)), x.dtype)
+    reached = _reached(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
+    magnitude = subtract(multiply(where(getitem(reached, 1), x, 0), 2), x)
+    t = [astype(getitem(reached, i), INT64) for i in range(4)]
     sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
     _, scale = _normalise(magnitude, first, bits)
     top = _top(first, bits)

@@ -461,6 +461,10 @@ class Additive(Protocol):
         difference.origin = Origin(tape.name, Field.DELTA, tape.at)
         return self.add(x, (yield from self.unless(tape, b.parts[0].words, difference)))
 
+    def keep(self, tape: Tape, b: Share, x: Share) -> Steps[Share]:
+        """Shares of x where b, else 0: x's own opening serves, so a round (two if b alone is secret) and 16 bytes dealt."""
+        return self.sub(x, (yield from self.unless(tape, b.parts[0].words, x)))
+
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 4 rounds, 12.2 bytes online an element. For an x that was just truncated 3 rounds and 4.2 bytes:
         the word c opened then shows the sign (which can differ from x's only where x = 0) and serves the product."""

@@ -316,6 +316,11 @@ class Replicated(Protocol):
 
         return self.add(x, (yield from self.gate(unless, tape, b, difference)))
 
+    def keep(self, tape: Tape, b: Share, x: Share) -> Steps[Share]:
+        """Shares of x where b, else 0: x - x (1 - b)."""
+        unless = yield from self.gate(lambda role, tape, b, x: role.unless(tape, b.parts[0], x), tape, b, x)
+        return self.sub(x, unless)
+
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 3 rounds. Of what was just truncated, from the word opened there (see `additive`)."""
         if (settled := self._settled(x)) is not None:

@@ -305,5 +305,5 @@ LOCAL: dict[str, Callable[[Protocol, Sequence[Any], dict[str, Any]], Value]] = {
     "index": lambda p, ins, params: p.rearrange(ins[0], lambda a: a[index_key(params["key"])], whole=False),
     "take": _take,
     "concatenate": _concatenate,
-    "retype": lambda p, ins, params: p.rearrange(ins[0], lambda a: a),
+    "retype": lambda p, ins, params: ins[0],  # the same share, so that what is opened of it serves both
 }

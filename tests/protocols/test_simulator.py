@@ -136,6 +136,15 @@ CASES = {
     "bit to word": Case(g.to_word, (BITS,), of(range(2)), 3, lambda b: [b]),
     "and": Case(g.both, (BITS, BITS), list(product(range(2), repeat=2)), 1, lambda x, y: [x & y]),
     "lookup": Case(g.piecewise(1, 0, np.array([[1, 2]], WORD)), ONE, of(signed(2)), 2, lambda x: [1 + x % 2], two_only=True),
+    "truncate and look up": Case(
+        g.piecewise(1, 0, np.array([[1, 2]], WORD), 1),
+        ONE,
+        of(signed(2)),
+        4,
+        lambda x: [1 + t % 2 for t in dithered(x, 1)],
+        two_only=True,
+        limit=14,
+    ),
     "polynomial": Case(g.piecewise(1, 1, np.array(LINE, WORD)), ONE, of(signed(2)), 2, pieces(LINE, 1), False, True),
     "spline": Case(
         g.spline(**SPLINE, bounds=[-2, 2], tails=[[0, 1], [1, 0]]), ONE, of(range(-6, 6)), 4, saturated, False, True, 14
