@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from typing import Protocol as Interface
 
@@ -44,6 +45,16 @@ class Inbox(Interface):
 
 Steps = Generator[Exchange, Inbox, T]
 IDLE = Exchange({}, {})
+
+
+@cache
+def _named(dtype: np.dtype[Any]) -> str:
+    return dtype.str  # formatted anew at every look
+
+
+def spec_of(a: Array) -> Spec:
+    """What a party expects that is sent an array like this one."""
+    return _named(a.dtype), a.shape
 
 
 class _Slice:
@@ -328,7 +339,10 @@ class Protocol(ABC):
     def product(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:
         """Shares of f(x, y) / 2^bits, where one of the operands may be public: then f is local."""
         if isinstance(x, Share) and isinstance(y, Share):
-            return (yield from self.bilinear(tape, f, x, y, bits, rounding))
+            return self.bilinear(tape, f, x, y, bits, rounding)
+        return self._scaled(tape, f, x, y, bits, rounding)
+
+    def _scaled(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:
         z = self.scale(f, x, y, False) if isinstance(x, Share) else self.scale(f, y, x, True)  # type: ignore[arg-type]
         if not bits:
             return z

@@ -9,7 +9,7 @@ can be rehearsed on any size in no time and no memory. Fused kernels are methods
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from math import prod
 from typing import Any
 
@@ -523,6 +523,7 @@ class Shapes(Ring):
 _ZERO = bytes(8)
 
 
+@lru_cache(maxsize=1 << 12)  # a program has few shapes, and one array serves all who need a blank of it
 def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
     """An array of that shape that takes no memory: one zero, repeated by strides of 0; read-only."""
     return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to
