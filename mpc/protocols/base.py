@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import starmap
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from typing import Protocol as Interface
 
@@ -383,7 +384,7 @@ class Protocol(ABC):
 
     # ---- linear maps: componentwise, local ----
     def each(self, f: Callable[..., Part], *xs: Share) -> Share:
-        return Share(tuple(f(*parts) for parts in zip(*(x.parts for x in xs), strict=True)))
+        return Share(tuple(starmap(f, zip(*[x.parts for x in xs], strict=True))))
 
     def add(self, x: Share, y: Share) -> Share:
         return self.each(self.ring.add, x, y)

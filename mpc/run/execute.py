@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from ..errors import PeerLost, ProgramMismatch, ProtocolError, StoreError
 from ..ir.program import Eqn, Program, Where, first_difference
 from ..net.channel import Channel
+from ..net.frame import layout, layout_of
 from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Array, Ring
@@ -69,9 +69,11 @@ class _Flow:
             else:
                 self.party.channel.send(self.peer, self.party.step, [np.empty(0, np.uint8)])
         if self.deals:
-            self.passed += sum(a.nbytes for a in ex.send.get(self.peer, ()))
+            arrays = ex.send.get(self.peer)
+            self.passed += layout_of(arrays).size if arrays else 0
         else:
-            self.passed += sum(prod(shape) * np.dtype(dtype).itemsize for dtype, shape in ex.recv.get(self.peer, ()))
+            specs = ex.recv.get(self.peer)
+            self.passed += layout(tuple(specs)).size if specs else 0
 
 
 @dataclass
@@ -289,7 +291,7 @@ class Party:
                 self._flow.before(ex)
             for peer, arrays in ex.send.items():
                 send(peer, self.step, arrays)
-            arrival = _Arrival(self)
+            arrival = _Arrival(self) if ex.recv else None  # nobody looks where nothing comes
             for peer, specs in ex.recv.items():
                 self.expect(arrival, peer, specs)
             measured.rounds += ex.turn

@@ -60,24 +60,23 @@ def interpret(
     env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
     missing, uses = list(plan.missing), dict(plan.uses)
     ready = [i for i, count in enumerate(missing) if not count]
-    live: dict[int, Generator[Exchange, Any, Any]] = {}
+    live: dict[int, tuple[Name, Generator[Exchange, Any, Any]]] = {}
     waiting: dict[int, Exchange] = {}
     clock, observe = ctx.clock, ctx.observe
 
-    def finish(i: int, result: Any) -> None:
-        eqn = eqns[i]
-        for k, value in enumerate(result if isinstance(result, list) else (result,)):
-            if k == len(eqn.types):
-                break
+    def finish(i: int, name: Name, result: Any) -> None:
+        v, eqn = plan.first_out[i], eqns[i]
+        values = result if type(result) is list else (result,)
+        for k, _ in enumerate(eqn.types):
+            value = values[k]
             if isinstance(value, Share):
                 made = value
                 while made.parent is not None:
                     made = made.parent
                 if made.origin is None:
-                    made.origin = Origin(Name(ctx.epoch, base + plan.offset[i]), k)
-            v = plan.first_out[i] + k
-            env[v] = value
-            for j in plan.consumers.get(v, ()):
+                    made.origin = Origin(name, k)
+            env[v + k] = value
+            for j in plan.consumers.get(v + k, ()):
                 missing[j] -= 1
                 if not missing[j]:
                     heapq.heappush(ready, j)
@@ -92,11 +91,12 @@ def interpret(
     def advance(i: int, inbox: Any) -> None:
         eqn = eqns[i]
         line = eqn.where if eqn.where.line else where
+        name, step = live[i]
         try:
-            ex = live[i].send(inbox) if clock is None else clock.call(eqn, line, live[i].send, inbox)
+            ex = step.send(inbox) if clock is None else clock.call(eqn, line, step.send, inbox)
         except StopIteration as end:
             del live[i]
-            finish(i, end.value)
+            finish(i, name, end.value)
         else:
             waiting[i] = ex
             if eqn.body is None or _defines(ctx.protocol, eqn.op):
@@ -107,13 +107,17 @@ def interpret(
             i = heapq.heappop(ready)
             eqn = eqns[i]
             line = eqn.where if eqn.where.line else where
-            what = eqn, [env[v] for v in eqn.ins], ctx, base + plan.offset[i], line, alone
-            step = start(*what) if clock is None else clock.call(eqn, line, start, *what)
+            name = Name(ctx.epoch, base + plan.offset[i])
+            ins = [env[v] for v in eqn.ins]
+            if clock is None:
+                step = start(eqn, ins, ctx, name, line, alone)
+            else:
+                step = clock.call(eqn, line, start, eqn, ins, ctx, name, line, alone)
             if type(step) is GeneratorType:
-                live[i] = step
+                live[i] = name, step
                 advance(i, None)
             else:
-                finish(i, step)
+                finish(i, name, step)
         if not waiting:
             return [env[v] for v in program.outs]
         if len(waiting) == 1:  # most often: nothing to merge
@@ -127,25 +131,25 @@ def interpret(
             advance(i, inbox)
 
 
-def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Any:
+def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, alone: Callable[[], bool]) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
     op, protocol = eqn.op, ctx.protocol
     if op == "fori":
-        return _repeat(eqn, ins, ctx, node, where, alone)
+        return _repeat(eqn, ins, ctx, name.node, where, alone)
     if eqn.body is not None and not _defines(protocol, op):
-        return interpret(eqn.body, ins, ctx, node + 1, where, alone)
+        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone)
     if op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
         return ins[0] if protocol.me in eqn.params["to"] else None
     result = eqn.types[0]
     if not result.secret and ins and op in OPS and not any(isinstance(x, Share) for x in ins):
-        return _public(eqn, ins, ctx, Tape(Name(ctx.epoch, node)))
+        return _public(eqn, ins, ctx, Tape(name))
     if op in LOCAL:
         return LOCAL[op](protocol, ins, eqn.params)
-    tape = Tape(Name(ctx.epoch, node))
+    tape = Tape(name)
     if op == "input":
         return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
     if op == "random":
-        return protocol.random(tape, result.shape, _coins(ctx, tape.name, result))
+        return protocol.random(tape, result.shape, _coins(ctx, name, result))
     if op == "reveal":
         return protocol.reveal(tape, ins[0], tuple(eqn.params["to"]))  # type: ignore[arg-type]
     if result.size > CHUNK and _elementwise(eqn, ins):
