@@ -18,14 +18,14 @@ import numpy as np
 import zmq
 
 from ..errors import MPCError
-from ..ir.program import Eqn, Program
+from ..ir.program import Program
 from ..net.channel import Channel
 from ..net.shaped import Network, Shaped
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
 from ..run import checkpoint
-from ..run.clock import Clock
+from ..run.clock import Clock, Task
 from ..run.execute import Party
 from ..run.store import Store, path_of
 from . import control
@@ -133,8 +133,8 @@ def _run(party: Party, header: dict[str, Any], parts: list[Part], programs: dict
         party.store.pop(number, None)
     inputs = dict(zip(header["slots"], parts[1:], strict=True))
 
-    def progress(rounds: int, moved: int, eqn: Eqn | None) -> None:
-        where = f"{eqn.op}  {eqn.where}" if eqn else ""
+    def progress(rounds: int, moved: int, task: Task | None) -> None:
+        where = f"{task.op}  {task.line}" if task else ""
         control.send(socket, {"is": "progress", "rounds": rounds, "bytes": moved, "where": where})
 
     def hold() -> None:

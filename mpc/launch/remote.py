@@ -20,7 +20,6 @@ import numpy as np
 import zmq
 
 from ..errors import ConfigError, PeerLost, ProtocolError, UsageError
-from ..ir.program import Eqn
 from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.program import Planned, Program
@@ -30,6 +29,7 @@ from ..net.frame import VERSION
 from ..net.transcript import Transcript
 from ..net.zeromq import ZeroMQ
 from ..run.agreement import Supplied, Terms, compare, exchange
+from ..run.clock import Task
 from ..run.execute import Measured, Party
 from ..run.rehearse import Report
 from .config import Config
@@ -112,7 +112,7 @@ class Seat:
                 spend(self.config, allowed, session.hex())
                 ready(plan, cost)
 
-            report = _by_equation(progress(cost)) if progress else None
+            report = _by_task(progress(cost)) if progress else None
             supplied = plan.session.inputs_of(self.config.number)
             values, measured = party.run(plan.equations, [], supplied, 1, report, begin=begin)
             outputs = {
@@ -237,8 +237,8 @@ def request(plan: Planned, source: str) -> Request:
     return Request(digest(source), plan.equations.digest.hex(), inputs, receivers(plan), lines)
 
 
-def _by_equation(progress: Progress) -> Callable[[int, int, Eqn | None], None]:
-    return lambda rounds, moved, eqn: progress(rounds, moved, f"{eqn.op}  {eqn.where}" if eqn else "")
+def _by_task(progress: Progress) -> Callable[[int, int, Task | None], None]:
+    return lambda rounds, moved, task: progress(rounds, moved, f"{task.op}  {task.line}" if task else "")
 
 
 @contextmanager

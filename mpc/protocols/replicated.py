@@ -128,6 +128,8 @@ class Replicated(Protocol):
     def replicated(self, *xs: Share) -> Steps[list[Share]]:
         """Both components of each: one round, 8 bytes or 1 bit an element sent by each party, the first time. They are kept
         as the share's `opening`, which chunks carry along; a view's are made from the share that it is a view of."""
+        if all(map(is_replicated, xs)):
+            return list(xs)
         roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
         new = [x for x in roots if x.opening is None]
         if new:

@@ -9,7 +9,7 @@ can be rehearsed on any size in no time and no memory. Fused kernels are methods
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from math import prod
 from typing import Any
 
@@ -496,7 +496,9 @@ class Shapes(Ring):
         return blank((*order.shape, *x.shape[1:]), x.dtype)
 
     def local(self, f: Callable[..., Array], *xs: Array) -> Array:
-        return blank(np.broadcast_shapes(*(x.shape for x in xs)), xs[-1].dtype)
+        shapes = [x.shape for x in xs]
+        one = shapes.count(shapes[0]) == len(shapes)
+        return blank(shapes[0] if one else np.broadcast_shapes(*shapes), xs[-1].dtype)
 
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
         return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis))
@@ -523,6 +525,7 @@ class Shapes(Ring):
 _ZERO = bytes(8)
 
 
+@lru_cache(maxsize=1 << 12)  # a program has few shapes, and one array serves all who need a blank of it
 def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
     """An array of that shape that takes no memory: one zero, repeated by strides of 0; read-only."""
     return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to

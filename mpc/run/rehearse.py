@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import MPCError
-from ..ir.program import Eqn, Program
+from ..ir.program import Eqn, Program, Where
 from ..ir.types import Type
 from ..net.shaped import LAN, WAN, Network
-from ..protocols.base import Exchange, Origin, Protocol, Share, Spec, Value
+from ..protocols.base import Exchange, Origin, Protocol, Share, Value, spec_of
 from ..ring.packed import Packed
 from ..ring.prg import Name
-from ..ring.ring import Array, Shapes, blank
+from ..ring.ring import Shapes, blank
 from .interpret import Context, interpret
 
 THIS_MACHINE = Network(0.08, 16000, "this machine")  # processes side by side, as `mpc.local` starts them
@@ -291,7 +291,7 @@ def _check(exchanges: list[Any], report: Report, protocol: type[Protocol]) -> No
         raise MPCError(f"{protocol.__name__} is broken: parties disagree on what is a round")
     for i, ex in enumerate(exchanges):
         for j, arrays in ex.send.items():
-            sends = [_spec(a) for a in arrays]
+            sends = list(map(spec_of, arrays))
             expects = list(exchanges[j].recv.get(i, []))
             if sends != expects:
                 raise MPCError(f"{protocol.__name__} is broken: party {i} sends {sends}, party {j} expects {expects}")
@@ -307,14 +307,10 @@ def _check(exchanges: list[Any], report: Report, protocol: type[Protocol]) -> No
                 raise MPCError(f"{protocol.__name__} is broken: party {i} waits for party {j}, which sends nothing")
 
 
-def _spec(a: Array) -> Spec:
-    return (a.dtype.str, a.shape)
-
-
 def _observer(report: Report, me: int) -> Any:
-    def observe(eqn: Eqn, ex: Exchange) -> None:
+    def observe(eqn: Eqn, where: Where, ex: Exchange) -> None:
         sent = sum(a.nbytes for arrays in ex.send.values() for a in arrays)
-        for cost in (report.by_op[eqn.op], report.by_line[str(eqn.where)]):
+        for cost in (report.by_op[eqn.op], report.by_line[str(where)]):
             if me == report.dealer:
                 cost.dealt += sent
             else:

@@ -22,6 +22,7 @@ from ..protocols.base import Part, Share, Steps, Value
 from ..protocols.plain import Plain
 from ..ring.fixed import decode
 from ..ring.packed import Packed
+from ..ring.prg import Name
 from ..ring.ring import Ring
 from .interpret import Context, start
 
@@ -152,7 +153,7 @@ class Shadow:
         if eqn.op == "reveal":
             return ins
         if eqn.body is None or not any(e.where.line for e in eqn.body.eqns):  # a body that names no lines is the library's
-            return _now(start(eqn, ins, self.context, 0, line, lambda: False))
+            return _now(start(eqn, ins, self.context, Name(0, 0), line, lambda: False))
         count, repeated = len(eqn.types), eqn.op == "fori"
         for _ in range(eqn.params["times"] if repeated else 1):
             outs = self._follow(eqn.body, ins, slots, line)

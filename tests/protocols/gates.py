@@ -12,6 +12,7 @@ from mpc.protocols.base import Origin, Share, Steps, Tape, together
 from mpc.protocols.spline import polynomial, seen
 from mpc.ring.bilinear import MATMUL, MUL
 from mpc.ring.packed import Packed
+from mpc.ring.prg import Name
 from mpc.ring.ring import WORD, Array
 
 Step = Callable[..., Steps[Any]]
@@ -35,7 +36,7 @@ WORDS, BITS, ROW, COLUMN = Operand(), Operand((), True), Operand((1, 2)), Operan
 
 def nth(tape: Tape, k: int) -> Tape:
     """The tape of the k-th equation after this one."""
-    return tape._replace(name=tape.name._replace(node=tape.name.node + 100 + 10 * k))
+    return tape._replace(name=Name(tape.name.epoch, tape.name.node + 100 + 10 * k))
 
 
 def equation(step: Steps[Share], tape: Tape) -> Steps[Share]:
