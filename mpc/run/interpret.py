@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, bilinear_map, index_key
+from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
 from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
@@ -119,7 +119,7 @@ def interpret(
 
 def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
-    tape, protocol = Tape(Name(ctx.epoch, node)), ctx.protocol
+    tape, protocol = Tape(Name(ctx.epoch, node), wide=WIDE in eqn.params), ctx.protocol
     if eqn.op == "fori":
         return _repeat(eqn, ins, ctx, node, where, alone)
     if eqn.body is not None and not _defines(protocol, eqn.op):
@@ -161,6 +161,8 @@ def _defines(protocol: Protocol, op: str) -> bool:
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, xs: Sequence[Value]) -> Steps[Share]:
     op, params = eqn.op, eqn.params
+    if tape.wide:  # the tape says it to whatever compares
+        params = {k: v for k, v in params.items() if k != WIDE}
     if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
     if op == "and_" and not all(isinstance(x, Share) for x in xs):

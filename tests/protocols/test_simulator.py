@@ -156,6 +156,10 @@ LARGER = {
     "negative": Case(g.negative, ONE, of(signed(4)), 4, lambda x: [x < 0], limit=18),
     "negative by two levels": Case(g.negative, ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18),
     "zero by two levels": Case(g.zero, ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
+    "negative by a wide tree": Case(
+        g.wide(g.negative), ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18
+    ),
+    "zero by a wide tree": Case(g.wide(g.zero), ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
     "relu": Case(g.relu, ONE, of(signed(4)), 4, lambda x: [max(x, 0)], limit=17),
     "polynomial": Case(g.piecewise(2, 1, np.array(CURVE, WORD)), ONE, of(signed(4)), 4, pieces(CURVE, 1), False, True, 18),
 }
@@ -195,6 +199,12 @@ def test_counted_views_of_larger_rings(protocol: type[Additive], n: int, name: s
 def test_additive_of_two_is_counted_too():
     for name in ("truncate", "negative", "truncate and relu"):
         check(Additive, 2, CASES[name])
+
+
+def test_wide_trees():
+    """Three leaves of two bits, or fewer, under one node. Larger ones are counted among the slow tests."""
+    check(Helper, 3, Case(g.wide(g.zero), ONE, of([-16, -1, 0, 1, 15]), 5, lambda x: [x == 0], limit=14))
+    check(Helper, 3, Case(g.wide(g.negative), ONE, of([-32, -7, -1, 0, 31]), 6, lambda x: [x < 0], limit=14))
 
 
 def test_digits_of_two_bits():
