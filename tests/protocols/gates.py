@@ -219,9 +219,10 @@ GATES = {
     "spline with tails": Gate(spline(**CURVE, bounds=[-(1 << 17), 1 << 17], tails=[[0, 1], [1 << 16, 0]]), ONE, True),
     "exponential": Gate(exponential, ONE, True),
     "circuit": Gate(circuit, TWO),
+}
+WIDE = {
     "wide negative": Gate(wide(negative), ONE),
     "wide zero": Gate(wide(zero), ONE),
-    "wide below": Gate(wide(below(-3 << 16, 0)), ONE),
-    "wide relu after truncation": Gate(wide(truncate_relu(16)), ONE),
-    "wide multiply and truncate to floor": Gate(wide(multiply_truncate(20, "floor")), TWO),
+    "wide truncate and relu": Gate(wide(truncate_relu(4)), ONE),
+    "wide multiply and truncate to floor": Gate(wide(multiply_truncate(17, "floor")), TWO),
 }

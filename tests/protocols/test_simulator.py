@@ -33,7 +33,7 @@ from mpc.ring.prg import Stream
 from mpc.ring.ring import WORD
 
 from . import gates as g
-from .gates import BITS, COLUMN, GATES, ONE, ROW, TWO, WORDS, Operand, Step, nth
+from .gates import BITS, COLUMN, GATES, ONE, ROW, TWO, WIDE, WORDS, Operand, Step, nth
 from .simulate import SECRET, Leak, Proof, Symbol, influences, objects, prove, prove_by_pads
 
 TWO_OR_THREE = [(Helper, 3), (Additive, 2), (Additive, 3)]
@@ -220,6 +220,24 @@ def test_every_observation_of_the_full_ring_has_a_pad(protocol: type[Additive], 
     if GATES[name].two_only and protocol._roles(n)[0] != 2:
         pytest.skip("two evaluators only")
     assert prove_by_pads(protocol, n, GATES[name].step, GATES[name].operands) > 0
+
+
+@pytest.mark.parametrize(("protocol", "n"), [(Helper, 3), (Additive, 3)])
+@pytest.mark.parametrize("name", list(WIDE)[:3])
+def test_every_observation_of_a_wide_tree_has_a_pad(protocol: type[Additive], n: int, name: str):
+    """Over Z_2^20, where it has five leaves, as 2^8 products of nine are long to follow; those are among the slow tests."""
+    assert prove_by_pads(protocol, n, WIDE[name].step, WIDE[name].operands, 20) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WIDE)
+def test_every_observation_of_a_wide_tree_of_the_full_ring_has_a_pad(name: str):
+    assert prove_by_pads(Helper, 3, WIDE[name].step, WIDE[name].operands) > 0
+
+
+def test_symbols_know_what_a_message_of_a_wide_tree_depends_on():
+    for gate in (WIDE["wide negative"], WIDE["wide zero"]):
+        influences(Helper, 3, gate.step, gate.operands, 20)
 
 
 @pytest.mark.parametrize("name", GATES)

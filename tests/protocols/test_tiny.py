@@ -15,7 +15,7 @@ from mpc.ring.prg import Name
 from mpc.ring.ring import Comparison, Ring
 
 from ..memory import lockstep, pair_keys
-from .gates import GATES, Gate
+from .gates import GATES, WIDE, Gate
 from .tiny import NativeWords, Tree
 
 SETTINGS = [(Additive, 2), (Additive, 3), (Helper, 3)]
@@ -43,9 +43,9 @@ def transcript(protocol: type[Additive], n: int, ring: Ring, gate: Gate, size: i
 
 
 @pytest.mark.parametrize(("protocol", "n"), SETTINGS)
-@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("name", [*GATES, *WIDE])
 def test_every_message_is_the_same_as_the_kernels(protocol: type[Additive], n: int, name: str):
-    gate, size = GATES[name], 128
+    gate, size = (GATES | WIDE)[name], 128
     if gate.two_only and protocol._roles(n)[0] != 2:
         pytest.skip("two evaluators only")
     results, said = transcript(protocol, n, Ring(), gate, size)
