@@ -38,10 +38,13 @@ class Setting(NamedTuple):
     protocol: str
     parties: int
     network: Network | None  # None: this machine's own
+    compare: str = "auto"
 
     @property
     def network_name(self) -> str:
-        return "local" if self.network is None else self.network.name or str(self.network)
+        """Of the network, and how comparisons go where that is not the default."""
+        name = "local" if self.network is None else self.network.name or str(self.network)
+        return name if self.compare == "auto" else f"{name}, compare {self.compare}"
 
 
 def default_parties(protocol: str) -> int:
@@ -83,7 +86,7 @@ def measure(name: str, job: Job, setting: Setting, repeat: int = 5) -> Row:
     data = job.inputs(name)
     expected, clear = _in_the_clear(job, data)
     begin = time.monotonic()
-    with local(setting.parties, setting.protocol, network=setting.network) as session:
+    with local(setting.parties, setting.protocol, network=setting.network, compare=setting.compare) as session:
         work = Work(session, job, data)
         cost = session.cost(job.private(*work.prepare()))
         error = float(np.max(np.abs(work.run().astype(float) - expected), initial=0.0))

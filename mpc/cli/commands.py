@@ -104,6 +104,11 @@ def _shared(command: F) -> F:
                 help="A run behaves as if it ran over this network, a cost predicts for it: lan (0.2 ms, 1000 Mbit/s), "
                 "wan (40 ms, 100 Mbit/s), or RTT,RATE such as 10,300.",
             ),
+            click.option(
+                "--compare", default="auto", show_default=True, metavar="HOW",
+                help="How comparisons trade bytes for rounds: lan (fewest bytes), wan (fewest rounds), auto (what is faster on "
+                "--network; lan without one).",
+            ),
             click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text."),
         ]
     ):  # fmt: skip
@@ -128,7 +133,7 @@ shape_option = click.option(
 @click.pass_context
 def run(
     context: click.Context, program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    network: str | None, as_json: bool, local: bool, config: str | None, profile: bool, trace: str | None,
+    network: str | None, compare: str, as_json: bool, local: bool, config: str | None, profile: bool, trace: str | None,
     output: str | None, prepared: str | None,
 ) -> None:  # fmt: skip
     """Run a program: every party as a process of this machine, or one party of several hosts.
@@ -145,12 +150,12 @@ def run(
     Inputs that you leave out come from their `load` function, where the program gives one.
     """
     if config:
-        here = ("protocol", "parties", "truncation", "network", "local", "profile", "trace", "prepared")
+        here = ("protocol", "parties", "truncation", "network", "compare", "local", "profile", "trace", "prepared")
         fixed = [f"--{name}" for name in here if _given(context, name)]
         if fixed:
             raise UsageError(f"{fixed[0]} does not go with --config: the file says who takes part, and how")
         return party_runs.run(config, program, inputs, output, as_json)
-    study = _study(program, inputs, None, protocol, parties, truncation, network)
+    study = _study(program, inputs, None, protocol, parties, truncation, network, compare)
     if output:
         files.check_output(output, len(study.outputs))
     if trace:
@@ -179,6 +184,7 @@ def cost(
     parties: int | None,
     truncation: str,
     network: str | None,
+    compare: str,
     as_json: bool,
 ) -> None:
     """Count what a run will cost, without starting a process or sending a byte.
@@ -190,7 +196,7 @@ def cost(
     Example:
         mpc cost study.py --shape a=500x30 --shape b=400x30 --protocol additive
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
     _warn(study)
     click.echo(json.dumps({**_head(study), "cost": study.cost.as_dict()}, indent=2) if as_json else str(study.cost))
 
@@ -208,6 +214,7 @@ def audit(
     parties: int | None,
     truncation: str,
     network: str | None,
+    compare: str,
     as_json: bool,
     config: str | None,
     markdown: bool,
@@ -221,7 +228,7 @@ def audit(
     """
     if config:
         return party_runs.audit(config, program, inputs, shapes, as_json, markdown)
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
     _warn(study)
     found = study.audit
     click.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.as_markdown() if markdown else str(found))
@@ -233,7 +240,7 @@ def audit(
 @click.option("--folder", required=True, metavar="FOLDER", help="Where to write a file for each party.")
 def prep(
     program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    network: str | None, as_json: bool, folder: str,
+    network: str | None, compare: str, as_json: bool, folder: str,
 ) -> None:  # fmt: skip
     """Do the dealer's work for one run beforehand.
 
@@ -246,7 +253,7 @@ def prep(
         mpc prep study.py --shape a=500x30 --shape b=400x30 --protocol additive --folder deal-1
         mpc run study.py --input a=a.csv --input b=b.csv --protocol additive --prepared deal-1
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
     paths = prepare_live(study, folder)
     sizes = {str(p): p.stat().st_size for p in paths}
     click.echo(json.dumps(sizes, indent=2) if as_json else "\n".join(f"{p}  {size:,} bytes" for p, size in sizes.items()))
@@ -283,7 +290,7 @@ def _given(context: click.Context, name: str) -> bool:
 # ---- from arguments to a study ----
 def _study(
     path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str,
-    network: str | None,
+    network: str | None, compare: str,
 ) -> Study:  # fmt: skip
     program = load_program(path)
     data: dict[str, Any] = {}
@@ -300,7 +307,7 @@ def _study(
                 + ("" if shapes is None else f" (or, to cost or audit, --shape {name}=ROWSxCOLUMNS)")
             )
     with user_code():
-        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network)
+        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network, compare=compare)
 
 
 # ---- what is printed ----

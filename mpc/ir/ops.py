@@ -19,6 +19,7 @@ from .types import BOOL, INT64, DType, Type
 
 Params = dict[str, Any]
 ROUNDINGS = ("dither", "floor", "nearest")
+WIDE = "wide"  # parameter of an equation whose comparisons take one round, with more dealt (run/trees.py)
 MOST_SHIFT = 61  # bits of a truncation: its offset of 2^62 stays whole, and two evaluators shift by one bit more
 
 

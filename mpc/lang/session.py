@@ -29,6 +29,7 @@ from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.profile import Profile
 from ..run.rehearse import Report, rehearse
+from ..run.trees import with_trees
 from .array import Array, Scope, Settings
 
 T = TypeVar("T")
@@ -135,7 +136,8 @@ class Session:
         self.protocol, self.protocol_name, self.n = protocol, name, n
         self.names = tuple(names) or tuple(f"party {i}" for i in range(n))
         self.settings = settings
-        self.network: Network | None = None  # that the parties' links behave like, where that is not the real one
+        self.network: Network | None = None  # that is declared for the parties' links
+        self.compare = "auto"  # how comparisons trade bytes for rounds: see run/trees.py
         self.measured: list[Measured] = []  # of the last run, by party
         self._backend = backend
         self._profile: Profile | None = None  # of the innermost `profile` block
@@ -231,8 +233,12 @@ class Session:
     ) -> Program:
         """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each."""
         nodes = self._reveal_nodes(arrays, receivers, lines)
-        leaves = needed(nodes).leaves
-        return numbered(annotate(assemble(leaves, nodes, names), [self._ranges.get(n) for n in leaves])[0])[0]
+        return numbered(self._program(needed(nodes).leaves, nodes, names)[0])[0]
+
+    def _program(self, leaves: list[Node], outs: list[Node], names: Sequence[str] = ()) -> tuple[Program, list[Range]]:
+        """The program that computes `outs` from stored `leaves`, its windows and trees chosen; the ranges of its results."""
+        program, ranges = annotate(assemble(leaves, outs, names), [self._ranges.get(n) for n in leaves])
+        return with_trees(program, self.compare, self.network), ranges
 
     def rehearse(self, program: Program) -> Report:
         """The cost of a program of this session."""
@@ -363,7 +369,7 @@ class Session:
         leaves = found.leaves
         if any(n not in self._stored for n in leaves):
             raise SessionError("a value was not kept: the program that computed it has run. Plan it again.")
-        program, ranges = annotate(assemble(leaves, [*outs, *keep]), [self._ranges.get(n) for n in leaves])
+        program, ranges = self._program(leaves, [*outs, *keep])
         program, slots = numbered(program)
         if any(slot not in self._inputs for slot in slots):
             raise InputError("a placeholder has a shape and no data: it can be costed and audited, not revealed. Use `input`.")

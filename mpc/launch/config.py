@@ -13,7 +13,9 @@ import msgspec
 
 from ..errors import ConfigError, UsageError
 from ..net.curve import is_key
+from ..net.shaped import Network
 from ..protocols.base import Protocol, available
+from ..run.trees import choose_compare
 from .keys import Keys, load
 from .local import choose_protocol
 
@@ -69,6 +71,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     roster: int = 1  # version
     truncation: str = "dither"
     fraction: Annotated[int, msgspec.Meta(ge=1, le=40)] = 16  # bits of fixed point inputs
+    compare: str = "auto"  # how comparisons trade bytes for rounds on `network`
+    network: str = ""  # declared: lan, wan, or RTT,RATE in ms and Mbit/s; nothing is emulated
     encryption: str = "curve"
     listen: str = ""  # address to bind, where it is not that of the roster
     state: str = "state"  # folder of run records and of what is left of run budgets
@@ -94,6 +98,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     def data_parties(self) -> tuple[str, ...]:
         """Parties that may own inputs and receive outputs: all but a dealer, who comes last."""
         return self.names[: len(self.party) - self.scheme.has_dealer]
+
+    @property
+    def declared(self) -> Network | None:
+        """The network that all parties plan for."""
+        return Network.of(self.network) if self.network else None
 
     @property
     def encrypted(self) -> bool:
@@ -186,6 +195,8 @@ def _check(config: Config, path: str) -> None:
     try:
         dealer = available()[config.protocol].has_dealer if config.protocol in available() else False
         choose_protocol(config.protocol, len(names) - dealer)
+        choose_compare(config.compare)
+        _ = config.declared
     except UsageError as error:
         raise wrong(str(error)) from None
     if config.scheme.trust.startswith("INSECURE"):

@@ -33,6 +33,7 @@ from ..protocols.base import Part, Protocol, available
 from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.shadow import Shadow
+from ..run.trees import choose_compare
 from . import control
 
 Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
@@ -75,6 +76,7 @@ def local(
     progress: Progress | None = None,
     check: str | None = None,
     network: Network | str | None = None,
+    compare: str = "auto",
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
@@ -84,11 +86,13 @@ def local(
     processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
     second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs. deadline: seconds a
     party may take in a round. network: makes the links as slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s,
-    40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over sockets. check: "shadow" computes every run in the clear as well, in
-    this process, and stops with ShadowError at the first operation that is farther from float64 than it promises. Raises
-    UsageError for a combination that does not exist, StoreError for preprocessing that does not fit or was used.
+    40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over sockets. compare: how comparisons trade bytes for rounds, "lan" (fewest
+    bytes), "wan" (fewest rounds), or "auto" (what takes less time on `network`; "lan" without one). check: "shadow" computes
+    every run in the clear as well, in this process, and stops with ShadowError at the first operation that is farther from
+    float64 than it promises. Raises UsageError for a combination that does not exist, StoreError for preprocessing that does
+    not fit or was used.
     """
-    settings = choose_settings(truncation, dtype)
+    settings, compare = choose_settings(truncation, dtype), choose_compare(compare)
     chosen = choose_protocol(protocol, parties)
     if transport not in TRANSPORTS:
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
@@ -99,7 +103,7 @@ def local(
     transport = "zeromq" if shape else transport  # its queues hold what is still on the way
     cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress, shadow, shape)
     session = Session(chosen, protocol, parties, cluster, settings, names)
-    session.network = shape
+    session.network, session.compare = shape, compare
     return session
 
 

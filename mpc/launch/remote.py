@@ -130,7 +130,8 @@ class Seat:
         common = [
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
             ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
-            ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("encryption", config.encryption),
+            ("truncation", config.truncation), ("fraction bits", str(config.fraction)),
+            ("compare", config.compare), ("network", str(config.declared or "not declared")), ("encryption", config.encryption),
         ]  # fmt: skip
         inputs = {}
         for name, value in self.data.items():
@@ -176,7 +177,8 @@ class Seat:
             "trust": config.scheme.trust,
             "parties": list(config.names),
             "roster": {"version": config.roster, "digest": config.roster_digest},
-            "parameters": {"truncation": config.truncation, "fraction": config.fraction},
+            "parameters": {"truncation": config.truncation, "fraction": config.fraction, "compare": config.compare,
+                           "network": config.network},
             "encryption": config.encryption,
             "versions": {"mpc": version(), "wire": VERSION, "python": platform.python_version(), "numpy": np.__version__,
                          "zmq": zmq.zmq_version()},
@@ -216,7 +218,9 @@ def settings(config: Config) -> Settings:
 def plan(config: Config, program: Program, data: Mapping[str, Any]) -> Planned:
     """The program among the parties of a roster. data: per input an array, or (shape, dtype or None)."""
     parties = config.data_parties
-    return program.plan(Session(config.scheme, config.protocol, len(parties), None, settings(config), parties), data)
+    session = Session(config.scheme, config.protocol, len(parties), None, settings(config), parties)
+    session.network, session.compare = config.declared, config.compare
+    return program.plan(session, data)
 
 
 def receivers(plan: Planned) -> dict[str, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from ..run.execute import Measured, Phases, phases
 from ..run.profile import Profile
 from ..run.rehearse import Report
 from ..run.store import prepare
+from ..run.trees import choose_compare
 from .local import Progress, choose_protocol, choose_settings, local
 
 
@@ -72,7 +73,7 @@ class Study:
 
     data: per input an array, or (shape, dtype or None) where only the plan is wanted; inputs that are left out come from
     their `load` function. parties: by default as many as the protocol needs to seat every role. network: as in `mpc.local`;
-    the cost is predicted for it too. Raises UsageError for a
+    the cost is predicted for it too. compare: as in `mpc.local`. Raises UsageError for a
     combination that does not exist, InputError for data that does not fit the program.
     """
 
@@ -86,6 +87,7 @@ class Study:
         truncation: str = "dither",
         dtype: DType | None = None,
         network: Network | str | None = None,
+        compare: str = "auto",
     ) -> None:
         if not isinstance(program, Program):
             raise UsageError("a study needs a function decorated with @mpc.program")
@@ -93,13 +95,14 @@ class Study:
         self.parties = seat(program, protocol, parties)
         self._truncation, self._dtype = truncation, dtype
         self.network = None if network is None else Network.of(network)
+        self.compare = choose_compare(compare)
         self.data = {**program.load(set(program.inputs) - set(data or {})), **(data or {})}
         self._plan = self._planned(None)
 
     def _planned(self, running: Session | None) -> Planned:
         chosen, settings = choose_protocol(self.protocol, len(self.parties)), choose_settings(self._truncation, self._dtype)
         session = running or Session(chosen, self.protocol, len(self.parties), None, settings, self.parties)
-        session.network = self.network
+        session.network, session.compare = self.network, self.compare
         return self.program.plan(session, self.data)
 
     @property
@@ -157,6 +160,7 @@ class Study:
             prepared=prepared,
             progress=progress,
             network=self.network,
+            compare=self.compare,
         ) as session:
             plan = self._planned(session)
             with session.profile() if profile else nullcontext() as found:

@@ -138,6 +138,7 @@ class Tape(NamedTuple):
     name: Name
     at: int = 0
     chunk: int | None = None  # the chunk's number, if the equation runs in chunks
+    wide: bool = False  # whether its comparisons take one round, with more dealt
 
 
 class Origin(NamedTuple):

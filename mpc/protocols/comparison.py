@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..ring.ring import WORD, Array, words_for
+from ..ring.ring import WORD, Array, Comparison, words_for
 from .base import Steps, Tape
 from .fields import Field
 
@@ -28,9 +28,10 @@ def less(
     """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
     the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
 
-    One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2.
+    One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2.
     """
-    count, n = p.ring.compare_counts(bits, equal), opened[0].size
+    what, n = Comparison(bits, equal, tape.wide), opened[0].size
+    count = p.ring.compare_counts(what)
     hot = p.own(tape, Field.HOT)
     sign = p.own(tape._replace(at=tape.at // 64), Field.SIGN)
     trees = []  # each with AND masks of its own: they serve one evaluation
@@ -41,7 +42,7 @@ def less(
     def deal() -> list[Array]:
         r = mask()
         every = p.every(tape, Field.HOT)
-        planes = [a for k, tree in enumerate(trees) for a in p.exact.compare_deal(r, bits, equal, k > 0, every, *tree)]
+        planes = [a for k, tree in enumerate(trees) for a in p.exact.compare_deal(r, what, k > 0, every, *tree)]
         if sign_bit is not None:
             planes.append(p.exact.blind_bits(p.exact.bit_plane(r, sign_bit), sign))
         return planes
@@ -49,9 +50,7 @@ def less(
     sizes = [count["hot"], *(count["and1"], count["and2"]) * len(opened), *([1] if sign_bit is not None else [])]
     dealt = (yield from p.exchange(dealt=[(WORD.str, (k * words_for(n),)) for k in sizes], deal=deal)).dealt
     planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * len(sizes)
-    leaves = [
-        p.ring.compare_leaves(x, bits, equal, p.first, planes[0], hot, tree[0]) for x, tree in zip(opened, trees, strict=True)
-    ]
+    leaves = [p.ring.compare_leaves(x, what, p.first, planes[0], hot, tree[0]) for x, tree in zip(opened, trees, strict=True)]
     local, mine = [a for a, _ in leaves], [b for _, b in leaves]
     for level in (1, 2) if count["open2"] else (1,):
         others = (yield from p.exchange(bits=mine)).bits
@@ -59,7 +58,7 @@ def less(
         for k, tree in enumerate(trees):
             ands = planes[2 * k + level]
             local[k], following = p.ring.compare_level(
-                level, local[k], mine[k], others[k], n, bits, equal, p.first, ands, tree[level], tree[0]
+                level, local[k], mine[k], others[k], n, what, p.first, ands, tree[level], tree[0]
             )
             mine_next += [following] if following is not None else []
         mine = mine_next

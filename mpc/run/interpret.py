@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, bilinear_map, index_key
+from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
 from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
@@ -145,7 +145,7 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, al
         return _public(eqn, ins, ctx, Tape(name))
     if op in LOCAL:
         return LOCAL[op](protocol, ins, eqn.params)
-    tape = Tape(name)
+    tape = Tape(name, wide=WIDE in eqn.params)
     if op == "input":
         return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
     if op == "random":
@@ -178,6 +178,8 @@ def _elementwise(eqn: Eqn, ins: Sequence[Value]) -> bool:
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, *xs: Value) -> Steps[Share]:
     op, params = eqn.op, eqn.params
+    if WIDE in params:  # the tape says it to whatever compares
+        params = {k: v for k, v in params.items() if k != WIDE}
     if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
     if op == "and_" and not all(isinstance(x, Share) for x in xs):

@@ -133,6 +133,14 @@ def comment(host: Host) -> None:
     host.edit("    x =", "    x  =", "study.py")
 
 
+def network(host: Host) -> None:
+    host.config.write_text('network = "wan"\n' + host.config.read_text())
+
+
+def comparisons(host: Host) -> None:
+    host.config.write_text('compare = "wan"\n' + host.config.read_text())
+
+
 def truncation(host: Host) -> None:
     host.config.write_text('truncation = "nearest"\n' + host.config.read_text())
 
@@ -159,6 +167,8 @@ MISMATCHES: list[tuple[Callable[[Host], None], str]] = [
     (line, "line 6: `return x.mean(axis="),
     (comment, "line 5"),
     (truncation, "truncation nearest"),
+    (network, "network WAN"),
+    (comparisons, "compare wan"),
     (fraction, "fraction bits 12"),
     (roster, "roster version 2"),
     (stranger, "roster "),

@@ -34,6 +34,11 @@ class Gate(NamedTuple):
 WORDS, BITS, ROW, COLUMN = Operand(), Operand((), True), Operand((1, 2)), Operand((2, 1))
 
 
+def wide(step: Step) -> Step:
+    """The gate with its comparisons in one round."""
+    return lambda p, tape, *shares: step(p, tape._replace(wide=True), *shares)
+
+
 def nth(tape: Tape, k: int) -> Tape:
     """The tape of the k-th equation after this one."""
     return tape._replace(name=Name(tape.name.epoch, tape.name.node + 100 + 10 * k))
@@ -218,4 +223,10 @@ GATES = {
     "spline with tails": Gate(spline(**CURVE, bounds=[-(1 << 17), 1 << 17], tails=[[0, 1], [1 << 16, 0]]), ONE, True),
     "exponential": Gate(exponential, ONE, True),
     "circuit": Gate(circuit, TWO),
+}
+WIDE = {
+    "wide negative": Gate(wide(negative), ONE),
+    "wide zero": Gate(wide(zero), ONE),
+    "wide truncate and relu": Gate(wide(truncate_relu(4)), ONE),
+    "wide multiply and truncate to floor": Gate(wide(multiply_truncate(17, "floor")), TWO),
 }
