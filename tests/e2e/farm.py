@@ -11,17 +11,21 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mpc.cli import main
 
-with suppress(ImportError):
-    import sklearn.datasets
-    import sklearn.model_selection  # noqa: F401  (takes seconds, and the example needs it)
+def command(words: list[str]) -> None:
+    """`mpc ...`"""
+    from mpc.cli import main
+
+    sys.argv = ["mpc", *words]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
 
 
-def child(job: dict[str, Any]) -> None:
+def child(job: dict[str, Any], work: Callable[[list[str]], None]) -> None:
     """Never returns."""
     os.setsid()
     os.chdir(job["folder"])
@@ -30,11 +34,10 @@ def child(job: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["largest"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], job["largest"]))
-    sys.argv = ["mpc", *job["words"]]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     code: Any = 1
     try:
-        main()
+        work(job["words"])
+        code = 0
     except SystemExit as end:
         code = end.code or 0
     finally:
@@ -56,7 +59,7 @@ def reap(running: dict[int, int]) -> None:
         say(id=running.pop(pid), code=os.waitstatus_to_exitcode(status))
 
 
-def serve() -> None:
+def serve(work: Callable[[list[str]], None]) -> None:
     running: dict[int, int] = {}
     rest = b""
     while True:
@@ -70,7 +73,7 @@ def serve() -> None:
                 job = json.loads(line)
                 pid = os.fork()
                 if not pid:
-                    child(job)
+                    child(job, work)
                 running[pid] = job["id"]
                 say(id=job["id"], pid=pid)
         reap(running)
@@ -79,4 +82,9 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    import mpc.cli  # noqa: F401  (once, for all that are forked)
+
+    with suppress(ImportError):
+        import sklearn.datasets
+        import sklearn.model_selection  # noqa: F401  (takes seconds, and the example needs it)
+    serve(command)

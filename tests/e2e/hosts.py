@@ -50,6 +50,7 @@ class Process:
     def __init__(self, farm: Farm, number: int, files: Path) -> None:
         self.farm, self.number, self.files = farm, number, files
         self.pid, self.code = 0, None  # type: tuple[int, int | None]
+        self.ended = 0.0  # when, by the monotonic clock
 
     @property
     def out(self) -> str:
@@ -83,11 +84,11 @@ class Process:
 class Farm:
     """Starts `mpc` processes in a few milliseconds, from one that has imported everything (see farm.py)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, script: str = "farm.py") -> None:
         self.folder = folder
         self.processes: list[Process] = []
         self.parent = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("farm.py"))],
+            [sys.executable, str(Path(__file__).with_name(script))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         )  # fmt: skip
@@ -118,7 +119,7 @@ class Farm:
                 if "pid" in said:
                     self.processes[said["id"]].pid = said["pid"]
                 else:
-                    self.processes[said["id"]].code = said["code"]
+                    self.processes[said["id"]].code, self.processes[said["id"]].ended = said["code"], time.monotonic()
 
     def close(self) -> None:
         for process in self.processes:

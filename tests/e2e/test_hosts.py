@@ -59,16 +59,21 @@ def until_running(processes: Sequence[Process]) -> None:
         processes[0].farm.listen(0.01)
 
 
+def nothing_runs(processes: Sequence[Process]) -> None:
+    """All have ended, and so has every process of their sessions."""
+    pids = {process.pid for process in processes if process.code is not None}
+    assert len(pids) == len(processes)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        assert int(fields[3]) not in pids or fields[0] in "ZX", f"{stat} is an orphan"
+
+
 def nothing_left(hosts: Sequence[Host], processes: Sequence[Process]) -> None:
     """No process in the sessions of these, no port in use."""
-    for process in processes:
-        assert process.code is not None
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            assert int(fields[3]) != process.pid or fields[0] in "ZX", f"{stat} is an orphan"
+    nothing_runs(processes)
     for i, member in enumerate(configs.read(str(hosts[0].config)).party):
         for peer in range(i + 1, len(hosts)):
             with socket.socket() as probe:
