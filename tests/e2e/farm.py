@@ -1,10 +1,12 @@
 """Forks processes that are `mpc` with everything imported: `python farm.py`, jobs on standard input, a line of JSON each.
 
-A job: {"id", "folder", "words", "out", "err", "largest"}; answers: {"id", "pid"}, later {"id", "code"} (negative: a signal).
+A job: {"id", "folder", "words", "out", "err", "largest", "net"}; answers: {"id", "pid"}, later {"id", "code"} (negative: a
+signal).
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -14,6 +16,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+CLONE_NEWNET = 0x40000000
 
 
 def command(words: list[str]) -> None:
@@ -28,6 +32,8 @@ def command(words: list[str]) -> None:
 def child(job: dict[str, Any], work: Callable[[list[str]], None]) -> None:
     """Never returns."""
     os.setsid()
+    if job["net"] and ctypes.CDLL(None).setns(os.open(f"/var/run/netns/{job['net']}", os.O_RDONLY), CLONE_NEWNET):
+        os._exit(99)
     os.chdir(job["folder"])
     for name, number in (("out", 1), ("err", 2)):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,10 @@ class Farm:
         )  # fmt: skip
         self.rest = b""
 
-    def start(self, folder: Path, words: Sequence[str], largest: int) -> Process:
+    def start(self, folder: Path, words: Sequence[str], largest: int, net: str = "") -> Process:
         process = Process(self, len(self.processes), self.folder / str(len(self.processes)))
         self.processes.append(process)
-        job = {"id": process.number, "folder": str(folder), "words": words, "largest": largest}
+        job = {"id": process.number, "folder": str(folder), "words": words, "largest": largest, "net": net}
         job |= {name: str(process.files.with_suffix(f".{name}")) for name in ("out", "err")}
         assert self.parent.stdin
         self.parent.stdin.write(json.dumps(job).encode() + b"\n")
@@ -136,7 +136,7 @@ class Host:
 
     name: str
     folder: Path
-    extra: dict[str, Any] = field(default_factory=dict)
+    net: str = ""  # the network namespace that it is in
 
     @property
     def config(self) -> Path:
@@ -155,7 +155,7 @@ class Host:
 
     def start(self, farm: Farm, *words: str, largest: int = 0) -> Process:
         """`mpc ...` in its folder; largest: bytes of a file it can write, 0 for any."""
-        return farm.start(self.folder, words, largest)
+        return farm.start(self.folder, words, largest, self.net)
 
     def run(self, farm: Farm, *words: str, largest: int = 0) -> Process:
         """`mpc run study.py --config party.toml ...`."""
@@ -171,11 +171,12 @@ def deploy(
     protocol: str = "helper",
     program: str = STUDY,
     allow: str = '[[allow]]\nprogram = "any"\n',
+    addresses: Sequence[str] = (),
     **options: Any,
 ) -> list[Host]:
-    """Hosts that could run the program now."""
-    addresses = [f"127.0.0.{i + 1}" for i in range(len(names))]
-    base = free_ports(addresses)
+    """Hosts that could run the program now. addresses: of hosts in namespaces of their own; else loopback ones."""
+    base = 7000 if addresses else free_ports([f"127.0.0.{i + 1}" for i in range(len(names))])
+    addresses = addresses or [f"127.0.0.{i + 1}" for i in range(len(names))]
     hosts, rows = [], []
     for name, address in zip(names, addresses, strict=True):
         host = Host(name, folder / name)

@@ -24,7 +24,7 @@ LIMIT = 30.0  # seconds after which a process hangs
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     farm = Farm(tmp_path_factory.mktemp("warm"), "warm.py")
     yield farm
     farm.close()
@@ -131,19 +131,19 @@ def judge(found: Sequence[Trial], figures: Callable[[str, object], None]) -> Non
 PAUSES = ["pause"] * 6 + ["stop"] * 3 + ["spin"]
 
 
-def test_fifty_killed_parties(farm: Farm, record_property: Callable[[str, object], None]):
-    judge(trials(farm, ["kill"] * 50, 4, 1), record_property)
+def test_fifty_killed_parties(warm: Farm, record_property: Callable[[str, object], None]):
+    judge(trials(warm, ["kill"] * 50, 4, 1), record_property)
 
 
-def test_fifty_paused_stopped_and_spinning_parties(farm: Farm, record_property: Callable[[str, object], None]):
-    judge(trials(farm, PAUSES * 5, 10, 2), record_property)
-
-
-@pytest.mark.slow
-def test_a_thousand_killed_parties(farm: Farm, record_property: Callable[[str, object], None]):
-    judge(trials(farm, ["kill"] * nightly(1000), 4, 3), record_property)
+def test_fifty_paused_stopped_and_spinning_parties(warm: Farm, record_property: Callable[[str, object], None]):
+    judge(trials(warm, PAUSES * 5, 10, 2), record_property)
 
 
 @pytest.mark.slow
-def test_a_thousand_paused_stopped_and_spinning_parties(farm: Farm, record_property: Callable[[str, object], None]):
-    judge(trials(farm, PAUSES * nightly(100), 10, 4), record_property)
+def test_a_thousand_killed_parties(warm: Farm, record_property: Callable[[str, object], None]):
+    judge(trials(warm, ["kill"] * nightly(1000), 4, 3), record_property)
+
+
+@pytest.mark.slow
+def test_a_thousand_paused_stopped_and_spinning_parties(warm: Farm, record_property: Callable[[str, object], None]):
+    judge(trials(warm, PAUSES * nightly(100), 10, 4), record_property)

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pytest
 from mpc.launch import config as configs
 
 from .hosts import ROOT, Farm, Host, Process, deploy
+from .nets import Net
 
 A, B = np.array([[1.5, -2.0, 0.25], [0.0, 3.75, -1.0]]), np.array([[777.125, -1.0, 1.25], [1.0, 4.75, 0.0]])
 MEAN = np.concatenate([A, B]).mean(axis=0)
@@ -27,13 +28,6 @@ import mpc
 def main(a: mpc.Input("hospital_a"), b: mpc.Input("hospital_b")) -> mpc.Output("hospital_a", "hospital_b", name="mean"):
     return mpc.fori(0, TIMES, lambda i, c: mpc.nn.relu(c * 0.5 + a), b)
 """
-
-
-@pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    farm = Farm(tmp_path_factory.mktemp("farm"))
-    yield farm
-    farm.close()
 
 
 def with_data(hosts: Sequence[Host]) -> list[Host]:
@@ -324,12 +318,14 @@ def test_two_hospitals_as_they_are_between_three_addresses(farm: Farm, tmp_path:
     two_hospitals(farm, tmp_path, 300)
 
 
-def two_hospitals(farm: Farm, tmp_path: Path, iterations: int) -> None:
+def two_hospitals(farm: Farm, tmp_path: Path, iterations: int, net: Net | None = None) -> None:
     """The example, each party loading its own columns: the results of one machine, each at those who may learn it."""
     pytest.importorskip("sklearn", reason="the example uses scikit-learn's data set")
     text = (ROOT / "examples" / "two_hospitals.py").read_text()
     program = text.replace("L2 = 300,", f"L2 = {iterations},")
-    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", "registry"), program=program)
+    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", "registry"), program=program, addresses=net.addresses if net else ())
+    for host, name in zip(hosts, net.names if net else [""] * 3, strict=True):
+        host.net = name
     here = farm.start(hosts[0].folder, ("run", "study.py", "--json"), 0)
     assert here.wait(120) == 0, here.err
     local = json.loads(here.out)
