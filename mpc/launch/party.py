@@ -55,7 +55,7 @@ def main() -> None:
 def prepare() -> None:
     """What every process that computes as a party sets up first."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold shares and keys
-    _keep_pages()
+    keep_pages()
     np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only
 
 
@@ -66,7 +66,7 @@ def _die_with_parent() -> None:
     os._exit(3)
 
 
-def _keep_pages() -> None:
+def keep_pages() -> None:
     """Freed memory stays in the process: fresh pages cost more than most kernels (2 ms became 21 on new 8 MB arrays)."""
     try:
         libc = ctypes.CDLL(None)
