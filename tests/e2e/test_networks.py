@@ -80,7 +80,7 @@ def test_time_on_a_network(
         np.save(hosts[1].folder / "b.npy", b)
         words = [("--input", "a=a.npy", "--output", "y.npy"), ("--input", "b=b.npy"), ()]
         processes = [h.run(farm, *w) for h, w in zip(hosts, words, strict=True)]
-        assert [p.wait(120) for p in processes] == [0] * 3, [p.err for p in processes]
+        assert [p.wait(120) for p in processes] == [0] * 3, "\n".join(p.err for p in processes)
         wanted = np.maximum(a @ b, 0)[:4, :4] / 32
         assert np.load(hosts[0].folder / "y.npy") == pytest.approx(wanted, abs=1e-3)
         (record,) = hosts[0].records()
