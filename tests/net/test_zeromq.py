@@ -495,9 +495,19 @@ def puppet(folder: str, address: str = "") -> Iterator[tuple[ZeroMQ, zmq.Socket[
 
 
 def test_faulty_frames_are_refused_over_a_socket(folder):
+    refuse_faulty_frames(folder, 50)
+
+
+@pytest.mark.slow
+def test_a_thousand_faulty_frames_are_refused_over_a_socket(folder):
+    refuse_faulty_frames(folder, nightly(1000))
+
+
+def refuse_faulty_frames(folder: str, count: int) -> None:
+    """Over TCP: each in a session of its own."""
     rng = random.Random(7)
-    for i in range(50):
-        with puppet(folder) as (channel, bare, lane):
+    for i in range(count):
+        with puppet(folder, f"tcp://127.0.0.1:{free_ports(1)[0]}") as (channel, bare, lane):
             what = words(1, 2, 3) if i % 2 else [np.zeros(1 << 13, np.uint64)]
             plan = layout_of(what)
             frames = [lane.join(0, plan, what)] if plan.joined else [bytes(f) for f in lane.split(0, plan, what)]
