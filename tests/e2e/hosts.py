@@ -172,10 +172,12 @@ def deploy(
     program: str = STUDY,
     allow: str = '[[allow]]\nprogram = "any"\n',
     addresses: Sequence[str] = (),
+    base: int = 0,
     **options: Any,
 ) -> list[Host]:
-    """Hosts that could run the program now. addresses: of hosts in namespaces of their own; else loopback ones."""
-    base = 7000 if addresses else free_ports([f"127.0.0.{i + 1}" for i in range(len(names))])
+    """Hosts that could run the program now. addresses: of hosts in namespaces of their own; else loopback ones,
+    with free ports, or ports from `base` on."""
+    base = base or (7000 if addresses else free_ports([f"127.0.0.{i + 1}" for i in range(len(names))]))
     addresses = addresses or [f"127.0.0.{i + 1}" for i in range(len(names))]
     hosts, rows = [], []
     for name, address in zip(names, addresses, strict=True):

@@ -16,7 +16,7 @@ import pytest
 
 from mpc.launch import config as configs
 
-from .hosts import ROOT, Farm, Host, Process, deploy
+from .hosts import ROOT, STUDY, Farm, Host, Process, deploy, free_ports
 from .nets import Net
 
 A, B = np.array([[1.5, -2.0, 0.25], [0.0, 3.75, -1.0]]), np.array([[777.125, -1.0, 1.25], [1.0, 4.75, 0.0]])
@@ -248,6 +248,34 @@ def test_an_interrupted_party_leaves_one_message(farm: Farm, tmp_path: Path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_signals_at_random_moments(farm: Farm, tmp_path: Path, number: int, code: int):
     at_random(farm, tmp_path, number, 50, code)
+
+
+@pytest.mark.slow
+def test_sixteen_sessions_at_once_are_as_one_after_the_other(farm: Farm, tmp_path: Path):
+    """Other keys and another program each, on the same three addresses."""
+    sessions, base = [], free_ports(["127.0.0.1"])
+    for i in range(16):
+        program = STUDY.replace("x.mean(axis=0)", f"x.sum(axis=0) * {i + 1} + (x[{i % 4}] < {i - 8})")
+        hosts = deploy(tmp_path / str(i), program=program, base=base + 4 * i, connect=60.0)
+        for k, host in enumerate(hosts[:2]):
+            np.save(host.folder / f"{'ab'[k]}.npy", np.arange(6).reshape(2, 3) * (i - 8) + k)
+        sessions.append(hosts)
+
+    def ends(processes: Sequence[Process]) -> str:
+        assert [p.wait(120) for p in processes] == [0] * 3, [p.err for p in processes]
+        assert processes[0].out == processes[1].out
+        return processes[0].out
+
+    alone = [ends(start(farm, hosts)) for hosts in sessions]
+    together = [start(farm, hosts) for hosts in sessions]
+    assert [ends(processes) for processes in together] == alone and len(set(alone)) == 16
+    for hosts, processes in zip(sessions, together, strict=True):
+        nothing_left(hosts, processes)
+    assert len({r["session"] for hosts in sessions for r in hosts[0].records()}) == 32
+    # a party of one session in another's place: not its key
+    stray = [sessions[0][0], sessions[0][1], sessions[1][2]]
+    stray[2].config.write_text(stray[2].config.read_text().replace(f":{base + 4}", f":{base}"))
+    assert [p.wait(60) for p in start(farm, stray)] == [6] * 3
 
 
 def test_a_short_pause_is_survived(farm: Farm, tmp_path: Path):
