@@ -28,7 +28,7 @@ test: build
 # Slow tests do as much as a nightly run should; MPC_NIGHTLY=0.1 makes them do a tenth. Their figures go to a file.
 test-all: build
 	@mkdir -p build
-	$(PY) -m pytest -n auto --dist worksteal --figures build/figures.json
+	$(PY) -m pytest --figures build/figures.json
 
 lint: build
 	$(VENV)/bin/ruff check .

@@ -126,7 +126,7 @@ class Farm:
             process.kill(signal.SIGKILL)
         assert self.parent.stdin and self.parent.stdout
         self.parent.stdin.close()
-        self.parent.wait(10)
+        self.parent.wait(30)
         self.parent.stdout.close()
 
 
