@@ -16,6 +16,7 @@ import numpy as np
 
 from ..lang.array import Array
 from ..lang.session import Session
+from ..launch import machine as rates
 from ..launch.local import local
 from ..net.shaped import Network
 from ..protocols.base import available
@@ -118,7 +119,7 @@ def measure(name: str, job: Job, setting: Setting, repeat: int = 5) -> Row:
         "offline_seconds": statistics.median(p.offline_seconds for p in splits),
         "online_seconds": statistics.median(p.online_seconds for p in splits),
         "phases_apart": apart,
-        "predicted_seconds": cost.seconds(setting.network or THIS_MACHINE),
+        "predicted_seconds": cost.seconds(setting.network or THIS_MACHINE, rates.measured()),
         "rounds": cost.rounds,
         "bytes_per_party": max(evaluators),
         "offline_bytes": splits[0].offline_bytes,

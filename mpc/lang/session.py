@@ -358,8 +358,10 @@ class Session:
             raise SessionError("this session only plans: no party is there to do anything")
         try:
             return work(self._backend)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, KeyboardInterrupt):  # Python prints it as the last line, below its traceback
+                error.add_note("mpc: interrupted. The parties have ended, and this run revealed nothing.")
             raise
 
     def _run(self, outs: list[Node], last: bool = False, also: Sequence[Node] = ()) -> list[Part]:

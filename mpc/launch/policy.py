@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import MPCError, PolicyRefused
+from ..run import durable
 from . import keys
 from .config import Allow, Config
 
@@ -160,7 +161,7 @@ def spend(config: Config, allow: Allow, session: str) -> None:
     """
     path = _ledger(config)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # two runs of one party that both found the last run unspent
@@ -172,5 +173,6 @@ def spend(config: Config, allow: Allow, session: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        durable.sync(path.parent)
     except OSError as error:
         raise MPCError(f"cannot write the ledger of runs {path}: {error.strerror or error}. Nothing was sent.") from None

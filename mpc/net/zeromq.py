@@ -22,6 +22,7 @@ from mpc.net.link import NOBLOCK, PUSH_MORE, SLICE, Link, Security, kind_of
 __all__ = ["Security", "ZeroMQ"]
 
 _FLUSH = 30.0  # seconds that an orderly end may take to push out what is queued, when the peer still reads
+_ANSWER = 1.0  # seconds for who let us wait to say that it has waited for somebody else
 _FAREWELL = 1.0  # seconds for an ABORT to get out
 
 
@@ -180,6 +181,8 @@ class ZeroMQ(Channel):
             for link in self._links.values():
                 while not link.flushed() and time.monotonic() < end:
                     link.await_flush()
+            for link in self._links.values():
+                link.hang_up(end)
         finally:
             for link in self._links.values():
                 link.stop()
@@ -246,7 +249,25 @@ class ZeroMQ(Channel):
             except zmq.Again:
                 self._watch(round)
             if time.monotonic() - start > self._deadline:
-                raise Timeout(link.peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
+                raise self._silent(link, round)
+
+    def _silent(self, link: Link, round: int) -> MPCError:
+        """The deadline has passed: whose fault is it? A party that waits in vain itself says so at about the same time."""
+        error = Timeout(link.peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
+        payload = frame.abort(error.party, explain(error), error.exit_code)
+        for other in self._links.values():
+            other.say(ABORT, payload)
+        end = time.monotonic() + _ANSWER
+        while time.monotonic() < end and not link.gone:
+            try:
+                frames = link.early.popleft() if link.early else link.read()
+            except zmq.Again:
+                link.ended()
+                continue
+            if kind_of(frames) == ABORT:
+                return self._ending(link, frames, round)
+            break  # it was late
+        return error
 
     def _watch(self, round: int | None) -> None:
         """Raise if the connection to *any* party ended, other than after its BYE."""

@@ -27,6 +27,7 @@ from ..protocols.base import Origin, Part, Share
 from ..ring.packed import Packed
 from ..ring.prg import Name, fresh_seed
 from ..ring.ring import blank
+from . import durable
 
 if TYPE_CHECKING:
     from .execute import Party
@@ -118,7 +119,7 @@ def write(folder: Path, party: int, mark: bytes, shares: Sequence[Share], conten
     forms = [[["bits" if isinstance(p, Packed) else "words", list(p.shape)] for p in ps] for ps in parts]
     head = msgspec.msgpack.encode(asdict(Header(mark, party, forms, contents)))
     whole = hashlib.blake2b(digest_size=DIGEST)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    durable.make(folder)
     path = path_of(folder, party, new=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -135,9 +136,7 @@ def write(folder: Path, party: int, mark: bytes, shares: Sequence[Share], conten
 def settle(folder: Path, party: int) -> None:
     """The new file takes the old one's place: all parties have written theirs."""
     os.replace(path_of(folder, party, new=True), path_of(folder, party))
-    directory = os.open(folder, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
+    durable.sync(folder)
 
 
 def read(path: Path, party: int, protocol: str, names: Sequence[str]) -> tuple[Header, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,16 @@ from .interpret import Context, interpret
 THIS_MACHINE = Network(0.08, 16000, "this machine")  # processes side by side, as `mpc.local` starts them
 
 
-# What a core does in a second, and core-seconds that a round takes at each process: Python, and waking up two threads. As
-# measured on the machine of docs/performance.md.
-MULTIPLICATIONS, WORDS, ROUND = 9e9, 0.4e9, 0.23e-3
+class Machine(NamedTuple):
+    """What a core does in a second; `launch/machine.py` measures it."""
+
+    multiplications: float  # ring multiplications in products
+    words: float  # ring words written by everything else
+    round: float  # core-seconds that a round takes at each process: Python, and waking up two threads
+    cores: int  # for all processes
+
+
+NOMINAL = Machine(9e9, 0.4e9, 0.23e-3, 2)  # that of docs/performance.md
 
 
 @dataclass
@@ -67,16 +74,17 @@ class Report:
     def sent(self, party: int) -> int:
         return sum(b for (i, _), b in self.links.items() if i == party)
 
-    def seconds(self, network: Network, cores: int = 2) -> float:
-        """Predicted: rounds, bytes, and work at nominal rates on this many cores in all.
+    def seconds(self, network: Network, machine: Machine = NOMINAL) -> float:
+        """Predicted: rounds, bytes, and work at the rates of a machine, on whose cores all processes share it.
 
         Parties send at once, and a dealer runs ahead of them: either their bytes decide, or the dealer's and what parties
         send after the last of them.
         """
         online = max((self.sent(i) for i, _ in self.links if i != self.dealer), default=0)
         dealt = self.dealt_bytes + max(self.tail.values(), default=0) if self.dealt_bytes else 0
-        work = self.multiplications / MULTIPLICATIONS + self.words / WORDS + self.rounds * self.processes * ROUND
-        return network.seconds(self.rounds, max(online, dealt)) + work / cores
+        work = self.multiplications / machine.multiplications + self.words / machine.words
+        work += self.rounds * self.processes * machine.round
+        return network.seconds(self.rounds, max(online, dealt)) + work / max(1, min(machine.cores, self.processes))
 
     # ---- presentation ----
     def name(self, party: int) -> str:

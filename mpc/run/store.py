@@ -25,6 +25,7 @@ from ..net.frame import HEADER, Array, Lane, Layout, layout, layout_of
 from ..protocols.base import Protocol, Spec
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Ring
+from . import durable
 from .interpret import Context, interpret
 
 EPOCH = 1  # of the run that a store serves: its seeds serve no other
@@ -69,7 +70,7 @@ def prepare(
     """
     if not protocol.has_dealer:
         raise UsageError(f"protocol {name!r} has no separate dealer whose work could be done beforehand; additive has one")
-    folder.mkdir(parents=True, exist_ok=True)
+    durable.make(folder)
     deal = secrets.token_hex(16)
     seeds = [fresh_seed() for _ in range(n)]
     dealer = protocol(n, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
@@ -91,6 +92,7 @@ def prepare(
         for file in files:
             file.flush()
             os.fsync(file.fileno())
+    durable.sync(folder)
     return paths
 
 
@@ -172,7 +174,7 @@ class Store:
 
 def _note(folder: Path, name: str, path: Path) -> None:
     """Notes the name, which must be new, on the disk itself: before anything of the store is used."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    durable.make(folder)
     try:
         descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -182,6 +184,4 @@ def _note(folder: Path, name: str, path: Path) -> None:
         ) from None
     os.fsync(descriptor)
     os.close(descriptor)
-    directory = os.open(folder, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
+    durable.sync(folder)
