@@ -37,10 +37,10 @@ GRACE = 5.0  # seconds that an interrupted party may take to say farewell
 PAUSE = 1.0  # seconds before a party of `mpc party` calls the others again
 
 
-def run(path: str, program: str, inputs: Sequence[str], output: str | None, as_json: bool) -> None:
+def run(path: str, program: str, inputs: Sequence[str], output: str | None, as_json: bool, prepared: str | None) -> None:
     """One run of this party."""
     with stoppable():
-        config, seat = _seat(path, program, inputs)
+        config, seat = _seat(path, program, inputs, prepared)
         if output:
             files.check_output(output, sum(config.me in o.parties for o in seat.program.outputs))
         finished = _run(config, seat, config.connect)
@@ -188,7 +188,13 @@ def warn(config: Config) -> None:
         Console(stderr=True).print(Text(line, style="bold white on red"), soft_wrap=True)
 
 
-def _seat(path: str, program: str, inputs: Sequence[str]) -> tuple[Config, Seat]:
+def prep(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str], folder: str) -> list[Path]:
+    """The dealer's work for one run of the parties of a configuration."""
+    config = configs.read(path)
+    return remote.prepare_for(config, _plan(config, load_program(program), inputs, shapes), Path(folder))
+
+
+def _seat(path: str, program: str, inputs: Sequence[str], prepared: str | None = None) -> tuple[Config, Seat]:
     config = configs.read(path)
     warn(config)
     _ = config.secrets
@@ -200,7 +206,7 @@ def _seat(path: str, program: str, inputs: Sequence[str]) -> tuple[Config, Seat]
             raise UsageError(f"--input {text}: {name!r} is {loaded.inputs[name].party}'s, and this is {config.me}")
         data[name] = files.read(value)
     with user_code():
-        return config, Seat(config, loaded, Path(program), data)
+        return config, Seat(config, loaded, Path(program), data, Path(prepared) if prepared else None)
 
 
 def _run(config: Config, seat: Seat, connect: float) -> Finished:

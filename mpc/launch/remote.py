@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,14 @@ from ..net.zeromq import ZeroMQ
 from ..run.agreement import Supplied, Terms, compare, exchange
 from ..run.execute import Measured, Party
 from ..run.rehearse import Report
+from ..run.store import Store, path_of
+from ..run.store import prepare as deal
 from .config import Config
 from .local import Progress, choose_settings
 from .party import prepare
 from .policy import Request, approval_file, permit, spend
 
+PREPARED = "mpc prep v1"  # what the keys of files from a dealer to a party are for
 GREETING = b"mpc before terms"  # the session of a connection until its parties have agreed on one
 
 
@@ -54,7 +58,8 @@ class Finished:
 class Seat:
     """This party, with its program and its own data, ready to take part in a run.
 
-    data: its own inputs by name; those left out come from their `load` function. Raises ConfigError for keys that do not
+    data: its own inputs by name; those left out come from their `load` function. prepared: this party's file of `mpc prep
+    --config`, or the folder with it; then the run does without the dealer. Raises ConfigError for keys that do not
     fit the roster, UsageError and InputError for data that do not fit the program: then nobody was called.
     """
 
@@ -62,6 +67,7 @@ class Seat:
     program: Program
     file: Path  # of the program
     data: Mapping[str, Any] = field(default_factory=dict)
+    prepared: Path | None = None
 
     def __post_init__(self) -> None:
         config, program = self.config, self.program
@@ -92,20 +98,24 @@ class Seat:
         Raises PeerLost, ProtocolError, ProgramMismatch, PolicyRefused, ConfigError, with the names of parties.
         """
         begun, clock = time.time(), time.perf_counter()
-        with named(self.config), opened(self.config, connect) as (wire, channel):
+        names = self.config.data_parties if self.prepared else self.config.names  # of those who take part
+        with named(self.config), opened(self.config, connect, len(names)) as (wire, channel):
             connected = time.perf_counter()
-            terms, session = exchange(channel, self._terms())
-            compare(terms, self.config.names)
+            store = self._store()
+            terms, session = exchange(channel, self._terms(store))
+            compare(terms, names)
             wire.bind(session)
+            if self.config.bulk:
+                wire.seal_bulk(partial(self.config.endpoint, bulk=True), self.config.connect if connect is None else connect)
             plan = self._plan(terms)
             allowed = permit(
                 self.config,
                 request(plan, self.source),
-                {name: t.approval for name, t in zip(self.config.names, terms, strict=True)},
+                {name: t.approval for name, t in zip(names, terms, strict=True)},
             )
             cost = plan.cost()
             prepare()
-            party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel)
+            party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel, store)
             agreed = time.perf_counter()
 
             def begin() -> None:
@@ -125,12 +135,22 @@ class Seat:
         record["seconds"] = {"connect": connected - clock, "agree": agreed - connected, "run": measured.seconds}
         return Finished(outputs, receivers(plan), measured, record)
 
-    def _terms(self) -> Terms:
+    def _store(self) -> Store | None:
+        if self.prepared is None:
+            return None
+        config, me = self.config, self.config.number
+        path = path_of(self.prepared, me) if self.prepared.is_dir() else self.prepared
+        key = config.secrets.shared(config.party[-1].key, PREPARED)
+        used = config.path(config.state) / "used"
+        return Store.open(path, me, len(config.data_parties), config.protocol, config.roster_digest, key, used)
+
+    def _terms(self, store: Store | None = None) -> Terms:
         config = self.config
         common = [
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
             ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
             ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("encryption", config.encryption),
+            ("dealer", f"has dealt {store.label.deal} before" if store else "takes part"),
         ]  # fmt: skip
         inputs = {}
         for name, value in self.data.items():
@@ -145,7 +165,7 @@ class Seat:
     def _plan(self, terms: list[Terms]) -> Planned:
         """The program, traced with this party's data and the types of everybody else's."""
         data: dict[str, Any] = dict(self.data)
-        for p, (name, theirs) in enumerate(zip(self.config.names, terms, strict=True)):
+        for p, (name, theirs) in enumerate(zip(self.config.names, terms, strict=False)):
             expected = {n for n, declared in self.program.inputs.items() if declared.party == name}
             if set(theirs.inputs) != expected:
                 raise ProtocolError(p, "types of other inputs than it supplies")
@@ -159,7 +179,7 @@ class Seat:
         config = self.config
         links = {}
         for p, name in enumerate(config.names):
-            if p != config.number:
+            if p != config.number and p < channel.parties:
                 sent, received = channel.digests(p)
                 links[name] = {
                     "sent": m.sent.get(p, 0), "received": m.received.get(p, 0),
@@ -181,8 +201,9 @@ class Seat:
             "versions": {"mpc": version(), "wire": VERSION, "python": platform.python_version(), "numpy": np.__version__,
                          "zmq": zmq.zmq_version()},
             "inputs": {n: {"party": name, "type": f"{DType(s.kind, s.fraction)}{s.shape}"}
-                       for name, theirs in zip(config.names, terms, strict=True) for n, s in theirs.inputs.items()},
+                       for name, theirs in zip(config.names, terms, strict=False) for n, s in theirs.inputs.items()},
             "outputs": {n: list(to) for n, to in receivers(plan).items()},
+            "dealt": dict(terms[0].common)["dealer"],
             "rounds": m.rounds,
             "links": links,
         }  # fmt: skip
@@ -219,6 +240,20 @@ def plan(config: Config, program: Program, data: Mapping[str, Any]) -> Planned:
     return program.plan(Session(config.scheme, config.protocol, len(parties), None, settings(config), parties), data)
 
 
+def prepare_for(
+    config: Config, planned: Planned, folder: Path, progress: Callable[[int, int], None] = lambda steps, size: None
+) -> list[Path]:
+    """Deals for one run beforehand, as the dealer of a roster: a file for each party, which that party alone can open and which
+    nobody but this dealer can have written. Raises UsageError at anybody else."""
+    if not config.scheme.has_dealer or config.number != len(config.party) - 1:
+        who = f"{config.names[-1]} does" if config.scheme.has_dealer else f"protocol {config.protocol!r} has none"
+        raise UsageError(f"{config.me} is not the dealer of this roster, who prepares: {who}")
+    keys = [config.secrets.shared(config.party[p].key, PREPARED) for p in range(len(config.data_parties))]
+    return deal(
+        planned.equations, config.protocol, config.scheme, len(keys), folder, progress, config.roster_digest, keys
+    )  # fmt: skip
+
+
 def receivers(plan: Planned) -> dict[str, tuple[str, ...]]:
     """Name of each output -> who learns it."""
     names = plan.session.names
@@ -242,12 +277,12 @@ def _by_equation(progress: Progress) -> Callable[[int, int, Eqn | None], None]:
 
 
 @contextmanager
-def opened(config: Config, connect: float | None = None) -> Iterator[tuple[ZeroMQ, Transcript]]:
-    """Connections to all other parties; closed in order, or aborted with the error that leaves the block."""
+def opened(config: Config, connect: float | None, parties: int) -> Iterator[tuple[ZeroMQ, Transcript]]:
+    """Connections to all other of the first `parties`; closed in order, or aborted with the error that leaves the block."""
     try:
         wire = ZeroMQ(
             config.number,
-            len(config.party),
+            parties,
             config.endpoint,
             GREETING,
             deadline=config.deadline,

@@ -87,9 +87,10 @@ def refused(results: Sequence[Finished | MPCError], watched: Sequence[Watched], 
             assert CANARY not in data
 
 
+@pytest.mark.parametrize("encryption", ["curve", "gcm"])
 @pytest.mark.parametrize(("protocol", "last"), [("helper", "lab"), ("additive", "dealer")])
-def test_a_run(tmp_path: Path, protocol: str, last: str):
-    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", last), protocol)
+def test_a_run(tmp_path: Path, protocol: str, last: str, encryption: str):
+    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", last), protocol, encryption=encryption)
     results = together(hosts)
     for result in results[:2]:
         assert isinstance(result, Finished), result
@@ -98,7 +99,7 @@ def test_a_run(tmp_path: Path, protocol: str, last: str):
     records = [r.record for r in results if isinstance(r, Finished)]
     for a, b in itertools.permutations(records, 2):
         assert list(record.differences(a, b)) == []
-    assert len({r["session"] for r in records}) == 1 and records[0]["encryption"] == "curve"
+    assert len({r["session"] for r in records}) == 1 and records[0]["encryption"] == encryption
 
 
 def test_the_same_as_on_one_machine(tmp_path: Path):
@@ -151,6 +152,10 @@ def stranger(host: Host) -> None:
     host.edit(last, keys.generate(host.folder / "other.key").verify)
 
 
+def encryption(host: Host) -> None:
+    host.config.write_text('encryption = "gcm"\n' + host.config.read_text())
+
+
 def protocol(host: Host) -> None:
     host.edit('"helper"', '"additive"')
 
@@ -162,6 +167,7 @@ MISMATCHES: list[tuple[Callable[[Host], None], str]] = [
     (fraction, "fraction bits 12"),
     (roster, "roster version 2"),
     (stranger, "roster "),
+    (encryption, "encryption gcm"),
     (protocol, "protocol additive"),
 ]
 
