@@ -125,7 +125,7 @@ from .lang.manipulation import (
     unstack,
     vstack,
 )
-from .lang.program import Input, Output, Program, program
+from .lang.program import Input, Output, Program, Stored, program
 from .lang.reductions import (
     all,
     any,

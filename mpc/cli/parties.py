@@ -120,8 +120,10 @@ def approve(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str
 def audit(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str], as_json: bool, markdown: bool) -> None:
     """Who learns what among the parties of a configuration, and what this party's policy says to it."""
     config = configs.read(path)
-    plan = _plan(config, load_program(program), inputs, shapes)
-    request = remote.request(plan, remote.read_source(Path(program)))
+    loaded = load_program(program)
+    plan = _plan(config, loaded, inputs, shapes)
+    held = {s.name: contents.program for s in loaded.loads.values() if (contents := remote.stored(config, s.name))}
+    request = remote.request(plan, remote.read_source(Path(program)), held)
     found, verdict = plan.audit(), f"The policy of {config.me} allows this run."
     try:
         policy.permit(config, request, _approvals(config, Path(program)))
@@ -241,7 +243,8 @@ def _plan(config: Config, program: Program, inputs: Sequence[str], shapes: Seque
         data[name] = shape(text, value)
     with user_code():
         data |= program.load({n for n, i in program.inputs.items() if i.party == config.me} - set(data))
-        absent = [n for n in program.inputs if n not in data]
+        data |= {n: held for n, s in program.loads.items() if n not in data and (held := remote.stored(config, s.name))}
+        absent = [n for n in (*program.inputs, *program.loads) if n not in data]
         if absent:
             raise UsageError(f"give the shape of {absent[0]!r}: --shape {absent[0]}=ROWSxCOLUMNS")
         return remote.plan(config, program, data)

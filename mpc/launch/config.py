@@ -47,7 +47,8 @@ class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     outputs: result -> who may learn it; a result that is not listed is refused. Left out only with "any".
     inputs, min_rows: the least number of rows of single inputs, and of all of them. runs: how many times, in all.
-    approvals: parties whose signed approval (`mpc approve`) must be there.
+    approvals: parties whose signed approval (`mpc approve`) must be there. stored: result of an earlier run -> digest of the
+    file of the program that may have left it; by default the program itself.
     """
 
     source: str = ""
@@ -57,6 +58,7 @@ class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     min_rows: int = 0
     runs: int | None = None
     approvals: list[str] = []
+    stored: dict[str, str] = {}
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ class Request:
     inputs: dict[str, tuple[str, int]]  # name -> (who supplies it, rows)
     outputs: dict[str, tuple[str, ...]]  # name -> who learns it
     lines: dict[str, str]  # of inputs and outputs in the program
+    stored: dict[str, str] = field(default_factory=dict)  # result of an earlier run -> digest of the program that left it
 
     def block(self) -> str:
         """The lines of a configuration that would allow it."""
@@ -100,6 +101,9 @@ def _against(config: Config, allow: Allow, request: Request, approvals: Mapping[
         least = max(allow.min_rows, allow.inputs[name].min_rows if name in allow.inputs else 0)
         if rows < least:
             return f"input {name!r} of {owner} has {rows} rows, at least {least} are required ({request.lines.get(name, '')})"
+    for name, maker in request.stored.items():
+        if allow.program != "any" and TAG + maker != allow.stored.get(name, TAG + request.source):
+            return f"{name!r} was left by another program ({TAG}{maker}) than its policy takes it from"
     for party in allow.approvals:
         reason = _unapproved(config, party, request, approvals.get(party, ""))
         if reason:
@@ -122,9 +126,9 @@ def _unapproved(config: Config, party: str, request: Request, text: str) -> str 
     outputs = {name: list(to) for name, to in request.outputs.items()}
     wanted = {"source": request.source, "outputs": outputs, "protocol": config.protocol, "truncation": config.truncation,
               "roster": config.roster_digest, "program": approval.program and request.program}  # fmt: skip
-    for field, value in wanted.items():
-        if getattr(approval, field) != value:
-            return f"{party} has approved another {field if field != 'source' else 'program text'}"
+    for what, value in wanted.items():
+        if getattr(approval, what) != value:
+            return f"{party} has approved another {what if what != 'source' else 'program text'}"
     return None
 
 

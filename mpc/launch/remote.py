@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,22 @@ from typing import Any
 import numpy as np
 import zmq
 
-from ..errors import ConfigError, PeerLost, ProtocolError, UsageError
+from ..errors import CheckpointError, ConfigError, PeerLost, ProtocolError, UsageError
 from ..ir.program import Eqn
 from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.program import Planned, Program
 from ..lang.session import Session, decode_output, encode_input
 from ..net.curve import Curve
-from ..net.frame import VERSION
+from ..net.frame import VERSION, printable
 from ..net.transcript import Transcript
 from ..net.zeromq import ZeroMQ
+from ..run import checkpoint
 from ..run.agreement import Supplied, Terms, compare, exchange
+from ..run.audit import ZEROS
 from ..run.execute import Measured, Party
 from ..run.rehearse import Report
-from ..run.store import Store, path_of
+from ..run.store import EPOCH, Store, path_of
 from ..run.store import prepare as deal
 from .config import Config
 from .local import Progress, choose_settings
@@ -41,6 +43,9 @@ from .party import prepare
 from .policy import Request, approval_file, permit, spend
 
 PREPARED = "mpc prep v1"  # what the keys of files from a dealer to a party are for
+LOADED = EPOCH + 1  # the first epoch of what comes from earlier runs, whose shares need masks of their own
+Held = dict[bytes, tuple[checkpoint.Header, bytes]]
+Loaded = dict[str, tuple[checkpoint.Header, bytes]]  # name -> this party's file
 GREETING = b"mpc before terms"  # the session of a connection until its parties have agreed on one
 
 
@@ -101,16 +106,17 @@ class Seat:
         names = self.config.data_parties if self.prepared else self.config.names  # of those who take part
         with named(self.config), opened(self.config, connect, len(names)) as (wire, channel):
             connected = time.perf_counter()
-            store = self._store()
-            terms, session = exchange(channel, self._terms(store))
+            store, held = self._store(), self._held()
+            terms, session = exchange(channel, self._terms(store, held))
             compare(terms, names)
+            loaded = _chosen(held, terms)
             wire.bind(session)
             if self.config.bulk:
                 wire.seal_bulk(partial(self.config.endpoint, bulk=True), self.config.connect if connect is None else connect)
-            plan = self._plan(terms)
+            plan = self._plan(terms, loaded)
             allowed = permit(
                 self.config,
-                request(plan, self.source),
+                request(plan, self.source, {name: header.contents.program for name, (header, _) in loaded.items()}),
                 {name: t.approval for name, t in zip(names, terms, strict=True)},
             )
             cost = plan.cost()
@@ -123,14 +129,18 @@ class Seat:
                 ready(plan, cost)
 
             report = _by_equation(progress(cost)) if progress else None
-            supplied = plan.session.inputs_of(self.config.number)
-            values, measured = party.run(plan.equations, [], supplied, 1, report, begin=begin)
+            numbers, supplied = plan.needs(self.config.number)
+            shares = [s for i, name in enumerate(loaded) for s in checkpoint.shares_of(*loaded[name], LOADED + i)]
+            values, measured = party.run(plan.equations, [shares[k] for k in numbers], supplied, EPOCH, report, begin=begin)
             outputs = {
                 name: decode_output(value, array.dtype)
-                for name, value, array in zip(plan.names, values, plan.results, strict=True)
+                for name, value, array in zip(plan.names, values, plan.results, strict=False)
                 if value is not None
             }
+            kept = self._keep(plan, party, values[len(plan.names) :])
             record = self._record(plan, session, terms, channel, measured)
+        record["loaded"] = {name: header.mark.hex() for name, (header, _) in loaded.items()}
+        record["kept"] = kept
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun))
         record["seconds"] = {"connect": connected - clock, "agree": agreed - connected, "run": measured.seconds}
         return Finished(outputs, receivers(plan), measured, record)
@@ -144,7 +154,24 @@ class Seat:
         used = config.path(config.state) / "used"
         return Store.open(path, me, len(config.data_parties), config.protocol, config.roster_digest, key, used)
 
-    def _terms(self, store: Store | None = None) -> Terms:
+    def _held(self) -> dict[str, tuple[Held, str]]:
+        """What this party has of the results of earlier runs that the program takes: name -> what, and what is wrong."""
+        return {
+            name: candidates(self.config, name) for name in dict.fromkeys(stored.name for stored in self.program.loads.values())
+        }
+
+    def _keep(self, plan: Planned, party: Party, shares: list[Any]) -> dict[str, str]:
+        """Has this party's shares of what the program stores written: name -> mark."""
+        config, rest = self.config, iter(shares)
+        marks = {}
+        for kept in plan.kept:
+            contents = replace(kept.contents, program=digest(self.source), roster=config.roster_digest)
+            mine = [next(rest) for _ in kept.arrays]
+            mark = checkpoint.save(party, folder(config, kept.name), mine, contents, vault(config, kept.name))
+            marks[kept.name] = mark.hex()
+        return marks
+
+    def _terms(self, store: Store | None, held: dict[str, tuple[Held, str]]) -> Terms:
         config = self.config
         common = [
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
@@ -160,11 +187,14 @@ class Seat:
             approval = approval_file(self.file, config.me).read_text()
         except (OSError, UnicodeDecodeError):
             approval = ""
-        return Terms(common, self.source, inputs, approval)
+        stored = {name: list(found) for name, (found, _) in held.items()}
+        problem = next((f"{name}: {wrong}" for name, (found, wrong) in held.items() if wrong and not found), "")
+        return Terms(common, self.source, inputs, stored, problem, approval)
 
-    def _plan(self, terms: list[Terms]) -> Planned:
+    def _plan(self, terms: list[Terms], loaded: Loaded) -> Planned:
         """The program, traced with this party's data and the types of everybody else's."""
         data: dict[str, Any] = dict(self.data)
+        data |= {parameter: loaded[stored.name][0].contents for parameter, stored in self.program.loads.items()}
         for p, (name, theirs) in enumerate(zip(self.config.names, terms, strict=False)):
             expected = {n for n, declared in self.program.inputs.items() if declared.party == name}
             if set(theirs.inputs) != expected:
@@ -207,6 +237,40 @@ class Seat:
             "rounds": m.rounds,
             "links": links,
         }  # fmt: skip
+
+
+def _chosen(held: dict[str, tuple[Held, str]], terms: list[Terms]) -> Loaded:
+    """Of the results of earlier runs, the save that is whole at all parties. Raises CheckpointError, the same at all."""
+    loaded = {}
+    for name, (found, _) in held.items():
+        mark = checkpoint.common([t.stored.get(name, []) for t in terms])
+        if not mark:
+            problem = next((printable(t.problem[:200]) for t in terms if t.problem), f"{name}: {checkpoint.DIFFERENT}")
+            raise CheckpointError(f"what an earlier run has left cannot be used: {problem}. Nothing was sent.")
+        loaded[name] = found[mark]
+    return loaded
+
+
+def folder(config: Config, name: str) -> Path:
+    """Where a party keeps its share of a result."""
+    return config.path(config.state) / "stored" / name
+
+
+def vault(config: Config, name: str) -> checkpoint.Vault:
+    """How."""
+    return checkpoint.Vault(config.secrets.derived("mpc checkpoint v1"), config.roster_digest, folder(config, name) / "last")
+
+
+def candidates(config: Config, name: str) -> tuple[Held, str]:
+    """This party's files of a result that an earlier run has left, and what is wrong with them."""
+    names = config.data_parties
+    return checkpoint.candidates(folder(config, name), config.number, config.protocol, names, vault(config, name))
+
+
+def stored(config: Config, name: str) -> checkpoint.Contents | None:
+    """What this party knows of what an earlier run has left, if it can read it."""
+    found, _ = candidates(config, name)
+    return next((header.contents for header, _ in found.values()), None)
 
 
 def version() -> str:
@@ -260,16 +324,16 @@ def receivers(plan: Planned) -> dict[str, tuple[str, ...]]:
     return {name: tuple(names[p] for p in to) for name, to in zip(plan.names, plan.receivers, strict=True)}
 
 
-def request(plan: Planned, source: str) -> Request:
-    """What a policy is asked about."""
+def request(plan: Planned, source: str, stored: Mapping[str, str] | None = None) -> Request:
+    """What a policy is asked about. stored: name of what an earlier run has left -> digest of the program that did."""
     names, inputs, lines = plan.session.names, {}, {}
     for eqn in plan.equations.eqns:
-        if eqn.op == "input":
+        if eqn.op == "input" and eqn.params["name"] != ZEROS:
             shape = eqn.types[0].shape
             inputs[eqn.params["name"]] = (names[eqn.params["owner"]], shape[0] if shape else 1)
             lines[eqn.params["name"]] = str(eqn.where)
     lines |= {name: str(where) for name, where in zip(plan.names, plan.lines, strict=True)}
-    return Request(digest(source), plan.equations.digest.hex(), inputs, receivers(plan), lines)
+    return Request(digest(source), plan.equations.digest.hex(), inputs, receivers(plan), lines, dict(stored or {}))
 
 
 def _by_equation(progress: Progress) -> Callable[[int, int, Eqn | None], None]:

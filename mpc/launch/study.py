@@ -148,6 +148,11 @@ class Study:
         shapes = [name for name, value in self.data.items() if isinstance(value, tuple)]
         if shapes:
             raise UsageError(f"only the shape of input {shapes[0]!r} is given: a run needs its data")
+        if self._plan.kept:
+            raise UsageError(
+                "the program stores a result, which parties with configurations do (mpc run --config): "
+                "on one machine use mpc.save and mpc.load in a session"
+            )
         with local(
             n,
             self.protocol,

@@ -75,6 +75,8 @@ def prepare(
     """
     if not protocol.has_dealer:
         raise UsageError(f"protocol {name!r} has no separate dealer whose work could be done beforehand; additive has one")
+    if program.params:
+        raise UsageError("the program starts from what an earlier run has left: its dealer must take part")
     folder.mkdir(parents=True, exist_ok=True)
     deal = secrets.token_hex(16)
     seeds = [fresh_seed() for _ in range(n)]
