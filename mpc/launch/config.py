@@ -41,6 +41,15 @@ class Rows(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     min_rows: int = 0
 
 
+class Budget(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Of differential privacy, in all: the sums of what runs on these data may spend. Entries with the same `data` share one
+    ledger."""
+
+    epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    delta: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 1e-9
+    data: str = "data"
+
+
 class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What this party takes part in: one program, named by the digest of its file (`source`) or of its equations with all
     shapes (`program`), or any program (`program = "any"`, for a party without data).
@@ -48,7 +57,9 @@ class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     outputs: result -> who may learn it; a result that is not listed is refused. Left out only with "any".
     inputs, min_rows: the least number of rows of single inputs, and of all of them. runs: how many times, in all.
     approvals: parties whose signed approval (`mpc approve`) must be there. stored: result of an earlier run -> digest of the
-    file of the program that may have left it; by default the program itself.
+    file of the program that may have left it; by default the program itself. min_group: all that is revealed went through
+    `mpc.suppress` with at least so many. dp: all that is revealed went through `mpc.random.private`, and what that costs is
+    left in the ledger.
     """
 
     source: str = ""
@@ -59,6 +70,8 @@ class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     runs: int | None = None
     approvals: list[str] = []
     stored: dict[str, str] = {}
+    min_group: Annotated[int, msgspec.Meta(ge=0)] = 0
+    dp: Budget | None = None
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):

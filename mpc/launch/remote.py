@@ -38,6 +38,7 @@ from ..run.rehearse import Report
 from ..run.store import EPOCH, Store, path_of
 from ..run.store import prepare as deal
 from .config import Config
+from .disclosure import disclosure
 from .local import Progress, choose_settings
 from .party import prepare
 from .policy import Request, approval_file, permit, spend
@@ -114,18 +115,16 @@ class Seat:
             if self.config.bulk:
                 wire.seal_bulk(partial(self.config.endpoint, bulk=True), self.config.connect if connect is None else connect)
             plan = self._plan(terms, loaded)
-            allowed = permit(
-                self.config,
-                request(plan, self.source, {name: header.contents.program for name, (header, _) in loaded.items()}),
-                {name: t.approval for name, t in zip(names, terms, strict=True)},
-            )
+            asked = request(plan, self.source, {name: header.contents.program for name, (header, _) in loaded.items()})
+            approvals = {name: t.approval for name, t in zip(names, terms, strict=True)}
+            allowed = permit(self.config, asked, approvals)
             cost = plan.cost()
             prepare()
             party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel, store)
             agreed = time.perf_counter()
 
             def begin() -> None:
-                spend(self.config, allowed, session.hex())
+                spend(self.config, allowed, session.hex(), asked.shows)
                 ready(plan, cost)
 
             report = _by_equation(progress(cost)) if progress else None
@@ -333,7 +332,8 @@ def request(plan: Planned, source: str, stored: Mapping[str, str] | None = None)
             inputs[eqn.params["name"]] = (names[eqn.params["owner"]], shape[0] if shape else 1)
             lines[eqn.params["name"]] = str(eqn.where)
     lines |= {name: str(where) for name, where in zip(plan.names, plan.lines, strict=True)}
-    return Request(digest(source), plan.equations.digest.hex(), inputs, receivers(plan), lines, dict(stored or {}))
+    shows = disclosure(plan.equations, plan.session.scope)
+    return Request(digest(source), plan.equations.digest.hex(), inputs, receivers(plan), lines, dict(stored or {}), shows)
 
 
 def _by_equation(progress: Progress) -> Callable[[int, int, Eqn | None], None]:
