@@ -158,6 +158,8 @@ def run(
         files.check_folder(trace)
     _warn(study)
     click.echo(f"{study}\n", err=True)
+    if prepared:
+        click.echo(f"the randomness of this run was dealt beforehand: {prepared}\n", err=True)
     outcome = run_live(study, profile=profile or trace is not None, prepared=prepared)
     click.echo(_measured(outcome), err=True)
     if profile:

@@ -212,7 +212,7 @@ def _seat(path: str, program: str, inputs: Sequence[str], prepared: str | None =
 
 
 def _run(config: Config, seat: Seat, connect: float) -> Finished:
-    others = ", ".join(name for name in config.names if name != config.me)
+    others = ", ".join(name for name in seat.names if name != config.me)
     click.echo(f"{config.me}: waiting for {others}", err=True)
     with ExitStack() as stack:  # the display starts when all have agreed
 

@@ -7,7 +7,7 @@ import itertools
 import linecache
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from ..ir.program import Program as Equations
 from ..ir.program import Where
 from ..ir.types import DType
 from ..protocols.base import Part
-from ..run.audit import Audit
+from ..run.audit import Audit, Flow
 from ..run.checkpoint import Contents
 from ..run.rehearse import Report
 from .array import Array
@@ -102,6 +102,7 @@ class Planned:
     structure: Any = field(repr=False)
     revealed: list[bool] = field(repr=False)  # of each array in what `main` returns, or else it is kept
     kept: list[Kept] = field(default_factory=list)
+    dealt: str = ""  # who dealt the randomness, where that was done beforehand
 
     @cached_property
     def equations(self) -> Equations:
@@ -122,7 +123,10 @@ class Planned:
     def audit(self) -> Audit:
         """Who supplies what and who learns what."""
         everything = [*self.results, *self._kept]
-        return self.session.audit_of(self.equations, self.session.supplies(everything, earlier=True), list(map(str, self.kept)))
+        earlier = self.session.supplies(everything, earlier=True)
+        found = self.session.audit_of(self.equations, earlier, list(map(str, self.kept)))
+        beforehand = [Flow((self.dealt,), "the randomness of this run, dealt beforehand", "mpc prep")] if self.dealt else []
+        return replace(found, inputs=(*found.inputs, *beforehand))
 
     def run(self) -> Any:
         """The results as `main` returns them, in NumPy arrays. (In a local session all of them, whoever the receiver.)

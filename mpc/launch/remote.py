@@ -92,6 +92,11 @@ class Seat:
         self.data = {name: found[name] for name in own}
         self.source = read_source(self.file)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of those who take part: all, or all but a dealer who has done so before."""
+        return self.config.data_parties if self.prepared else self.config.names
+
     def run(
         self,
         progress: Callable[[Report], Progress] | None = None,
@@ -104,7 +109,7 @@ class Seat:
         Raises PeerLost, ProtocolError, ProgramMismatch, PolicyRefused, ConfigError, with the names of parties.
         """
         begun, clock = time.time(), time.perf_counter()
-        names = self.config.data_parties if self.prepared else self.config.names  # of those who take part
+        names = self.names
         with named(self.config), opened(self.config, connect, len(names)) as (wire, channel):
             connected = time.perf_counter()
             store, held = self._store(), self._held()
@@ -114,7 +119,7 @@ class Seat:
             wire.bind(session)
             if self.config.bulk:
                 wire.seal_bulk(partial(self.config.endpoint, bulk=True), self.config.connect if connect is None else connect)
-            plan = self._plan(terms, loaded)
+            plan = replace(self._plan(terms, loaded), dealt=self.config.names[-1] if store else "")
             asked = request(plan, self.source, {name: header.contents.program for name, (header, _) in loaded.items()})
             approvals = {name: t.approval for name, t in zip(names, terms, strict=True)}
             allowed = permit(self.config, asked, approvals)
