@@ -61,10 +61,8 @@ class Measured(NamedTuple):
 
 def about(config: Config) -> About:
     """This party's versions and machine."""
-    cores, tier = os.cpu_count() or 1, kernels().tier
-    return About(
-        version(), VERSION, zmq.zmq_version(), platform.python_version(), tier, cores, config.roster_digest, config.encryption
-    )
+    machine = zmq.zmq_version(), platform.python_version(), kernels().tier, os.cpu_count() or 1
+    return About(version(), VERSION, *machine, config.roster_digest, config.encryption)
 
 
 def here(config: Config) -> Iterator[Finding]:
@@ -77,9 +75,8 @@ def here(config: Config) -> Iterator[Finding]:
         yield Finding(True, "keys", f"{config.keys} is {config.me}'s, and nobody else can read it")
     except ConfigError as error:
         yield Finding(False, "keys", str(error))
-    yield Finding(
-        config.encrypted, "encryption", f"{config.encryption} on every link" if config.encrypted else "OFF: for tests only"
-    )
+    how = {"curve": "CURVE on every link", "gcm": "CURVE on every link, AES-256-GCM for large payloads"}
+    yield Finding(config.encrypted, "encryption", how.get(config.encryption, "OFF: for tests only"))
     found = config.hosts()
     for i, member in enumerate(config.party):
         yield Finding(i in found, "name", f"{member.name}: {member.host} is {found.get(i, 'unknown to this host')}")
