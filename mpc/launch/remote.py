@@ -134,7 +134,8 @@ class Seat:
 
             report = _by_equation(progress(cost)) if progress else None
             numbers, supplied = plan.needs(self.config.number)
-            shares = [s for i, name in enumerate(loaded) for s in checkpoint.shares_of(*loaded[name], LOADED + i)]
+            taken = [loaded[stored.name] for stored in self.program.loads.values()]
+            shares = [s for i, file in enumerate(taken) for s in checkpoint.shares_of(*file, LOADED + i)]
             values, measured = party.run(plan.equations, [shares[k] for k in numbers], supplied, EPOCH, report, begin=begin)
             outputs = {
                 name: decode_output(value, array.dtype)
@@ -181,7 +182,7 @@ class Seat:
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
             ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
             ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("encryption", config.encryption),
-            ("dealer", f"has dealt {store.label.deal} before" if store else "takes part"),
+            ("preprocessing", f"{store.label.deal}, dealt before" if store else "in the run"),
         ]  # fmt: skip
         inputs = {}
         for name, value in self.data.items():
@@ -237,7 +238,7 @@ class Seat:
             "inputs": {n: {"party": name, "type": f"{DType(s.kind, s.fraction)}{s.shape}"}
                        for name, theirs in zip(config.names, terms, strict=False) for n, s in theirs.inputs.items()},
             "outputs": {n: list(to) for n, to in receivers(plan).items()},
-            "dealt": dict(terms[0].common)["dealer"],
+            "preprocessing": dict(terms[0].common)["preprocessing"],
             "rounds": m.rounds,
             "links": links,
         }  # fmt: skip

@@ -63,7 +63,10 @@ def test_a_run_without_the_dealer_once(hosts: list[Host], tmp_path: Path):
     for result in results:
         assert isinstance(result, Finished), result
         assert result.outputs["y"] == pytest.approx(np.maximum(A * B, 0), abs=1e-3)
-        assert list(result.record["links"]) in (["hospital_a"], ["hospital_b"]) and "has dealt" in result.record["dealt"]
+        assert (
+            list(result.record["links"]) in (["hospital_a"], ["hospital_b"])
+            and "dealt before" in result.record["preprocessing"]
+        )
     assert not list(deal.iterdir())
     again = run(hosts[:2], [tmp_path / "copy"] * 2)
     assert all(isinstance(r, MPCError) and r.exit_code == 5 for r in again), again

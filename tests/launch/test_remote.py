@@ -317,6 +317,8 @@ def test_a_policy_that_allows(tmp_path: Path):
         (allow(inputs="{ b = { min_rows = 5 } }"), ("input 'b' of hospital_b has 2 rows",)),
         (allow(approvals='["hospital_a"]'), ("hospital_a has not approved",)),
         (allow(runs="0"), ("all 0 runs",)),
+        (allow(min_group="2"), ("'mean' did not all go through mpc.suppress", "study.py:6")),
+        (allow(dp="{ epsilon = 1.0 }"), ("'mean' depends on data without noise",)),
     ],
 )
 def test_one_policy_refuses_for_everybody(tmp_path: Path, watched: list[Watched], text: str, words: tuple[str, ...]):

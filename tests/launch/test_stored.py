@@ -189,6 +189,15 @@ def test_records_name_what_was_loaded_and_kept(tmp_path: Path):
     assert set(records[0]["loaded"]) == set(records[0]["kept"]) == {"model"} and records[0]["loaded"] != records[0]["kept"]
 
 
+def test_one_result_under_two_names(tmp_path: Path):
+    hosts = trained(tmp_path)
+    twice = PREDICT.replace("b: mpc.Input", 'again: mpc.Stored("model"), b: mpc.Input')
+    twice = twice.replace('model["scale"], 0.0)', 'again["scale"] + (model["weights"] - again["weights"]).sum(), 0.0)')
+    results = run(hosts, twice, b=B)
+    assert isinstance(results[1], Finished), results
+    assert results[1].outputs["y"] == pytest.approx(np.where(A[0] > 0, (B @ MEAN)[:, None] * 2.0, 0.0), abs=1e-2)
+
+
 def test_an_input_that_nothing_needs(tmp_path: Path):
     program = TRAIN.replace("mpc.concatenate([a, b])", "b")
     hosts = deploy(tmp_path)
