@@ -53,6 +53,8 @@ class _Reader(io.RawIOBase):
             raise NotOurs("not sealed")
         self._file, self._cipher = file, _Chunks(key, head[len(MAGIC) :])
         self._ahead, self._open = file.read(CHUNK + TAG), memoryview(b"")
+        if not self._ahead:
+            raise NotOurs("cut off before its first chunk")
 
     def readable(self) -> bool:
         return True
