@@ -24,6 +24,7 @@ from ..lang.program import Planned, Program
 from ..launch import config as configs
 from ..launch import policy, record, remote
 from ..launch.config import Config
+from ..launch.disclosure import audited
 from ..launch.local import Progress
 from ..launch.remote import Finished, Seat
 from ..run.rehearse import Report
@@ -106,7 +107,7 @@ def approve(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str
     """
     config, loaded = configs.read(path), load_program(program)
     plan = _plan(config, loaded, inputs, shapes)
-    click.echo(plan.audit())
+    click.echo(audited(plan))
     request = remote.request(plan, remote.read_source(Path(program)))
     approval = policy.approve(config, request.source, request.outputs, request.program if exact else "")
     file = policy.approval_file(Path(program), config.me)
@@ -124,7 +125,7 @@ def audit(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str],
     plan = _plan(config, loaded, inputs, shapes)
     held = {s.name: contents.program for s in loaded.loads.values() if (contents := remote.stored(config, s.name))}
     request = remote.request(plan, remote.read_source(Path(program)), held)
-    found, verdict = plan.audit(), f"The policy of {config.me} allows this run."
+    found, verdict = audited(plan), f"The policy of {config.me} allows this run."
     try:
         policy.permit(config, request, _approvals(config, Path(program)))
     except PolicyRefused as error:
@@ -220,7 +221,7 @@ def _run(config: Config, seat: Seat, connect: float) -> Finished:
             return stack.enter_context(shown(cost, config.number))
 
         def ready(plan: Planned, cost: Report) -> None:
-            click.echo(f"{plan.audit()}\n\nCost\n  {cost.summary()}\n", err=True)
+            click.echo(f"{audited(plan)}\n\nCost\n  {cost.summary()}\n", err=True)
 
         with user_code():
             finished = seat.run(progress, connect, ready)

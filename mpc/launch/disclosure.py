@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..ir.program import Eqn, Program
 from ..lang.array import Scope
 from ..lang.disclosure import BODIES
 from ..lang.function import trace
+from ..lang.program import Planned
 from ..random import noisy
+from ..run.audit import Audit
 
 FOR_ALL = 1 << 62  # strength of what depends on no input
 NOISE_DELTA = 2.0**-54  # an element's distance from the distribution of its noise
@@ -28,6 +31,7 @@ class Disclosure(NamedTuple):
     bare: tuple[str, ...]  # names of results that depend on inputs without noise
     epsilon: float = 0.0  # of all noisy results together
     delta: float = 0.0
+    notes: tuple[str, ...] = ()  # what was hidden where, in words
 
 
 def disclosure(program: Program, scope: Scope) -> Disclosure:
@@ -37,6 +41,7 @@ def disclosure(program: Program, scope: Scope) -> Disclosure:
     noise += [True] * len(program.consts)
     least: dict[str, int] = {}
     bare: list[str] = []
+    notes: list[str] = []
     epsilon = delta = 0.0
     names = iter(program.names)
     for eqn in program.eqns:
@@ -45,8 +50,12 @@ def disclosure(program: Program, scope: Scope) -> Disclosure:
             behind, quiet = 0, False
         elif eqn.op == "suppress" and _genuine(eqn, program, scope):
             behind = max(eqn.params["least"], groups[eqn.ins[0]])
+            notes.append(f"that {_what(eqn)} is 0 for groups of fewer than {eqn.params['least']}   ({eqn.where})")
         elif eqn.op == "private" and _genuine(eqn, program, scope):
             quiet = True
+            moves = eqn.params["units"] * 2.0 ** -eqn.types[0].dtype.fraction
+            noise_is = f"noise that no party knows: epsilon {eqn.params['epsilon']:g}, if one individual moves it by {moves:g}"
+            notes.append(f"that {_what(eqn)} has {noise_is} at most   ({eqn.where})")
             epsilon += eqn.params["epsilon"]
             delta += (1 + math.exp(min(eqn.params["epsilon"], 700))) * eqn.types[0].size * NOISE_DELTA
         elif eqn.op == "reveal":
@@ -55,7 +64,17 @@ def disclosure(program: Program, scope: Scope) -> Disclosure:
             bare += [] if quiet else [name]
         groups += [behind] * len(eqn.types)
         noise += [quiet] * len(eqn.types)
-    return Disclosure(least, tuple(bare), epsilon, delta)
+    return Disclosure(least, tuple(bare), epsilon, delta, tuple(notes))
+
+
+def audited(plan: Planned) -> Audit:
+    """The audit of a plan, with what it hides."""
+    found = plan.audit()
+    return replace(found, by_design=(*found.by_design, *disclosure(plan.equations, plan.session.scope).notes))
+
+
+def _what(eqn: Eqn) -> str:
+    return f"{eqn.types[0].dtype}{list(eqn.types[0].shape)}"
 
 
 def _genuine(eqn: Eqn, program: Program, scope: Scope) -> bool:

@@ -22,6 +22,7 @@ from ..run.execute import Measured, Phases, phases
 from ..run.profile import Profile
 from ..run.rehearse import Report
 from ..run.store import prepare
+from .disclosure import audited
 from .local import Progress, choose_protocol, choose_settings, local
 
 
@@ -126,7 +127,7 @@ class Study:
     @cached_property
     def audit(self) -> Audit:
         """Who supplies what and who learns what."""
-        return self._plan.audit()
+        return audited(self._plan)
 
     def __str__(self) -> str:
         return f"{self.audit}\n\nCost\n  {self.cost.summary()}"

@@ -12,10 +12,6 @@ from ..ir.types import Type
 from ..protocols.base import Protocol
 
 ZEROS = "zeros of mpc.save"  # name of the inputs that make shares at rest fresh: nobody's data
-HIDES = {  # operations that protect what is revealed, in words
-    "suppress": "0 in place of groups of fewer than {least}",
-    "private": "noise that no party knows (epsilon {epsilon:g}, if one individual changes it by {units} units at most)",
-}
 
 
 @dataclass(frozen=True)
@@ -141,11 +137,6 @@ def audit(
     design = ["the program, its constants, the shapes and types of all values, message sizes and timing"]
     design += dict.fromkeys(OPS[e.op].opens for e in program.walk() if e.op in OPS and OPS[e.op].opens)
     design += [leak for leak in protocol.leaks if rounding == "dither" or "dither" not in leak]
-    design += [
-        f"that {_shape(e.types[0])} has {HIDES[e.op].format(**e.params)}   ({e.where})"
-        for e in program.walk()
-        if e.op in HIDES and e.params
-    ]
     design += [f"that each party keeps its share of {what}, which nobody learns from it" for what in kept]
     return Audit(name, protocol.trust, tuple(parties), program.digest.hex(), tuple(inputs), tuple(outputs), tuple(design))
 

@@ -115,12 +115,14 @@ def test_noise_is_counted_once_an_equation():
     assert found.bare == ("bare", "own") and found.epsilon == 1.25 and 0 < found.delta < 1e-14
 
 
-def test_the_audit_says_what_is_hidden():
-    s = open_session("helper", 3)
-    x, n = s.input(X, 0, name="x"), s.input(COUNTS, 1, name="n")
-    known = s.audit(mpc.suppress(x, n, 10), mpc.random.private(x.sum(), 0.5, 4.0)).by_design
-    assert any("has 0 in place of groups of fewer than 10   (test_disclosure.py:" in line for line in known)
-    assert any("epsilon 0.5, if one individual changes it by 262144 units at most" in line for line in known)
+def test_the_audit_says_what_is_hidden(tmp_path: Path):
+    text = DP.replace("axis=0)", "axis=0).sum()").replace("return ", "return mpc.suppress(a, 50, 10).sum() + ")
+    (tmp_path / "study.py").write_text(text)
+    study = mpc.Study(load_program(str(tmp_path / "study.py")), {"a": A, "b": B})
+    known = study.audit.by_design
+    assert "that fixed64.16[2, 3] is 0 for groups of fewer than 10   (study.py:5)" in known
+    assert any("epsilon 0.4, if one individual moves it by 3 at most   (study.py:5)" in line for line in known)
+    assert not any("fewer" in line for line in shown(name=lambda x, n: forged(x, n, 10)).notes)
 
 
 # ---- the noise itself ----
