@@ -192,7 +192,8 @@ def asks(host: Host, program: str, more: str) -> None:
 
 
 def refused(results: Sequence[Finished | MPCError], words: str) -> None:
-    assert all(isinstance(r, MPCError) and r.exit_code == 5 and words in str(r) for r in results), results
+    assert all(isinstance(r, MPCError) and r.exit_code == 5 for r in results), results
+    assert any(words in str(r) for r in results), results
 
 
 def test_the_ledger_of_privacy_is_spent_and_then_refuses(tmp_path: Path):
