@@ -60,6 +60,7 @@ from .lang.creation import (
     zeros,
     zeros_like,
 )
+from .lang.disclosure import suppress
 from .lang.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .lang.elementwise import (
     absolute,
@@ -125,7 +126,7 @@ from .lang.manipulation import (
     unstack,
     vstack,
 )
-from .lang.program import Input, Output, Program, program
+from .lang.program import Input, Output, Program, Stored, program
 from .lang.reductions import (
     all,
     any,

@@ -14,7 +14,7 @@ def named(program: Program, text: str, option: str, example: str, given: Collect
     name, equals, value = text.partition("=")
     if not equals or not value:
         raise UsageError(f"{option} {text}: write NAME=VALUE, for example {option} {example}")
-    if name not in program.inputs:
+    if name not in program.inputs and (option == "--input" or name not in program.loads):
         known = ", ".join(f"{n} ({i.party})" for n, i in program.inputs.items()) or "none"
         raise UsageError(f"{option} {text}: the program has no input {name!r}; its inputs are {known}")
     if name in given:

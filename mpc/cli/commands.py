@@ -129,7 +129,11 @@ shape_option = click.option(
 @click.option("--profile", is_flag=True, help="Also tell what each source line cost (on stderr): time, bytes, rounds.")
 @click.option("--trace", metavar="FILE", help="Save what every party did when, for chrome://tracing or Perfetto (.json).")
 @click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
-@click.option("--prepared", metavar="FOLDER", help="What `mpc prep` dealt for this run: no dealer takes part. Used up by it.")
+@click.option(
+    "--prepared",
+    metavar="FOLDER",
+    help="What `mpc prep` dealt for this run: no dealer takes part. Used up. With --config, also a party's file alone.",
+)
 @click.pass_context
 def run(
     context: click.Context, program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str,
@@ -150,11 +154,8 @@ def run(
     Inputs that you leave out come from their `load` function, where the program gives one.
     """
     if config:
-        here = ("protocol", "parties", "truncation", "network", "compare", "local", "profile", "trace", "prepared")
-        fixed = [f"--{name}" for name in here if _given(context, name)]
-        if fixed:
-            raise UsageError(f"{fixed[0]} does not go with --config: the file says who takes part, and how")
-        return party_runs.run(config, program, inputs, output, as_json)
+        _refuse(context, "protocol", "parties", "truncation", "network", "compare", "local", "profile", "trace")
+        return party_runs.run(config, program, inputs, output, as_json, prepared)
     study = _study(program, inputs, None, protocol, parties, truncation, network, compare)
     if output:
         files.check_output(output, len(study.outputs))
@@ -162,6 +163,8 @@ def run(
         files.check_folder(trace)
     _warn(study)
     click.echo(f"{study}\n", err=True)
+    if prepared:
+        click.echo(f"the randomness of this run was dealt beforehand: {prepared}\n", err=True)
     outcome = run_live(study, profile=profile or trace is not None, prepared=prepared)
     click.echo(_measured(outcome), err=True)
     if profile:
@@ -238,23 +241,32 @@ def audit(
 @_shared
 @shape_option
 @click.option("--folder", required=True, metavar="FOLDER", help="Where to write a file for each party.")
+@click.option("--config", metavar="FILE", help="For the parties of this file, whose dealer this is: files are sealed for each.")
+@click.pass_context
 def prep(
-    program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    network: str | None, compare: str, as_json: bool, folder: str,
+    context: click.Context, program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None,
+    truncation: str, network: str | None, compare: str, as_json: bool, folder: str, config: str | None,
 ) -> None:  # fmt: skip
     """Do the dealer's work for one run beforehand.
 
-    A dealer needs the program and the shapes of its inputs, no data. It writes a file for each party; hand every file to its
-    party alone, over a channel you trust. The run then takes place without a dealer. A file serves one run: it is noted as
-    used (in the folder MPC_LEDGER, by default ~/.local/state/mpc/used) and removed, and a copy is refused afterwards.
+    A dealer needs the program and the shapes of its inputs, no data. So it must be nobody who has data: --protocol is additive
+    if nothing is said (the helper of `helper` is a data party, whose part cannot be played before the data are there).
+    It writes a file for each party; hand every file to its party alone, over a channel you trust. With --config, any channel
+    will do: a file opens with its party's key alone, and only if this dealer wrote it. The run then takes place without a
+    dealer. A file serves one run: it is noted as used (in the folder MPC_LEDGER, by default ~/.local/state/mpc/used; with
+    --config, in the state folder) and removed, and a copy is refused afterwards.
 
     \b
     Example:
-        mpc prep study.py --shape a=500x30 --shape b=400x30 --protocol additive --folder deal-1
+        mpc prep study.py --shape a=500x30 --shape b=400x30 --folder deal-1
         mpc run study.py --input a=a.csv --input b=b.csv --protocol additive --prepared deal-1
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
-    paths = prepare_live(study, folder)
+    if config:
+        _refuse(context, "protocol", "parties", "truncation", "network", "compare")
+        paths = party_runs.prep(config, program, inputs, shapes, folder)
+    else:
+        chosen = protocol if _given(context, "protocol") else "additive"
+        paths = prepare_live(_study(program, inputs, shapes, chosen, parties, truncation, network, compare), folder)
     sizes = {str(p): p.stat().st_size for p in paths}
     click.echo(json.dumps(sizes, indent=2) if as_json else "\n".join(f"{p}  {size:,} bytes" for p, size in sizes.items()))
 
@@ -281,6 +293,13 @@ def protocols(as_json: bool) -> None:
         dealer = " and a dealer" if protocol.has_dealer else ""
         table.add_row(name, count + dealer, Text(protocol.trust, style="bold red" if "INSECURE" in protocol.trust else ""))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _refuse(context: click.Context, *names: str) -> None:
+    """Raises UsageError if one of these options is given."""
+    fixed = [f"--{name}" for name in names if _given(context, name)]
+    if fixed:
+        raise UsageError(f"{fixed[0]} does not go with --config: the file says who takes part, and how")
 
 
 def _given(context: click.Context, name: str) -> bool:

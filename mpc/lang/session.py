@@ -210,9 +210,14 @@ class Session:
             params["range"] = _declared(low, high, dtype)
         return Array(self._scope.graph.bind("input", [], params, where=where)[0], self._scope)
 
-    def inputs_of(self, party: int) -> dict[int, Part]:
-        """slot -> value of what a party supplies, as far as this process knows it and has not shared it."""
-        return {slot: part for slot, (owner, part) in self._inputs.items() if owner == party}
+    def needs(self, arrays: Sequence[Array], party: int) -> tuple[list[int], dict[int, Part]]:
+        """What a party brings to the program of these arrays (see `equations`): under which numbers the values are stored
+        that it starts from, in order, and slot -> its own inputs."""
+        found = needed([a.node for a in arrays])
+        slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
+        own = {number: self._inputs[slot] for number, slot in enumerate(slots, 1) if slot in self._inputs}
+        inputs = {number: part for number, (owner, part) in own.items() if owner == party}
+        return [self._stored[leaf] for leaf in found.leaves], inputs
 
     def _slot(self) -> int:
         self._slots += 1
@@ -230,9 +235,11 @@ class Session:
         receivers: Sequence[Sequence[int]] | None = None,
         names: Sequence[str] = (),
         lines: Sequence[Where] | None = None,
+        kept: Sequence[Array] = (),
     ) -> Program:
-        """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each."""
-        nodes = self._reveal_nodes(arrays, receivers, lines)
+        """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each. `kept`
+        are results that stay shared."""
+        nodes = [*self._reveal_nodes(arrays, receivers, lines), *(a.node for a in kept)]
         return numbered(self._program(needed(nodes).leaves, nodes, names)[0])[0]
 
     def _program(self, leaves: list[Node], outs: list[Node], names: Sequence[str] = ()) -> tuple[Program, list[Range]]:
@@ -248,9 +255,15 @@ class Session:
             report.networks = (self.network, *report.networks)
         return report
 
-    def audit_of(self, program: Program, earlier: Sequence[Supply] = ()) -> Audit:
-        """Who supplies and who learns what in a program of this session."""
-        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding, earlier)
+    def audit_of(self, program: Program, earlier: Sequence[Supply] = (), kept: Sequence[str] = ()) -> Audit:
+        """Who supplies and who learns what in a program of this session. kept: what stays shared, in words."""
+        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding, earlier, kept)
+
+    def supplies(self, arrays: Sequence[Array], earlier: bool = False) -> list[Supply]:
+        """The inputs behind these arrays; `earlier`: only those of runs before."""
+        nodes = [a.node for a in arrays]
+        here = {e.params["slot"] for e in needed(nodes).eqns if e.op == "input"} if earlier else ()
+        return [s for slot, s in self._supplies(nodes).items() if slot not in here]
 
     def _supplies(self, nodes: Sequence[Node]) -> dict[int, Supply]:
         """slot -> input, for every input that these nodes depend on, in this run or an earlier one."""
@@ -290,9 +303,7 @@ class Session:
 
     def audit(self, *arrays: Array) -> Audit:
         """Who supplies what and who learns what if these arrays are revealed to everyone."""
-        behind = self._supplies([a.node for a in arrays])
-        here = {e.params["slot"] for e in needed([a.node for a in arrays]).eqns if e.op == "input"}
-        return self.audit_of(self.equations(arrays), [s for slot, s in behind.items() if slot not in here])
+        return self.audit_of(self.equations(arrays), self.supplies(arrays, earlier=True))
 
     # ---- results ----
     def _reveal_nodes(
@@ -344,13 +355,21 @@ class Session:
         """The arrays of a checkpoint and how they are nested; see `mpc.load`."""
         self._check_open()
         contents = self._guarded(lambda backend: backend.load(folder, self._next, self.names))
+        return self.restored(contents), contents.structure
+
+    def restored(self, contents: Contents) -> list[Array]:
+        """The arrays of a checkpoint whose shares the parties store under the next numbers."""
+        behind = {}
+        for supply in contents.supplies_of():
+            slot = self._slot()
+            behind[slot] = supply._replace(params={**supply.params, "slot": slot})
         arrays = []
         for t in contents.array_types():
             node = Node(self._scope.graph, t)
-            self._stored[node], self._sources[node], self._ranges[node] = self._next, {}, None
+            self._stored[node], self._sources[node], self._ranges[node] = self._next, behind, None
             self._next += 1
             arrays.append(Array(node, self._scope))
-        return arrays, contents.structure
+        return arrays
 
     def _guarded(self, work: Callable[[Backend], T]) -> T:
         """What the parties do: an error in it ends the session."""

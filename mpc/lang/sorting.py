@@ -41,6 +41,7 @@ from .core import (
     subtract,
     transpose,
 )
+from .disclosure import suppress
 from .elementwise import _real
 from .function import gate
 
@@ -319,14 +320,20 @@ class Groups(NamedTuple):
     number: Array  # of groups, int64
 
 
-def group_by(keys: Array, *columns: Any, bits: int | None = None) -> Groups:
+def group_by(keys: Array, *columns: Any, bits: int | None = None, least: int = 0) -> Groups:
     """How many rows have each key and the sums of the columns over them. How many groups there are stays secret.
 
     keys: a vector; columns of any numeric dtype and shape (n, ...). A sort (see there), one comparison an element, and one
-    pass more, which moves the last row of every group to the front: prefix sums differ by the group's.
+    pass more, which moves the last row of every group to the front: prefix sums differ by the group's. least: groups of fewer
+    rows are 0 in keys, counts and sums (see `suppress`), and `number` leaves them out.
     """
     key, *values = sort_by(keys, keys, *columns, bits=bits) if columns else [sort_by(keys, keys, bits=bits)]
-    return _collected(key, values)
+    groups = _collected(key, values)
+    if not least:
+        return groups
+    seen, shown, *sums = (suppress(x, groups.counts, least) for x in (groups.keys, groups.counts, *groups.sums))
+    number = core.sum(astype(core.greater_equal(shown, least), INT64))
+    return Groups(seen, shown, tuple(sums), suppress(number, len(keys), least))
 
 
 def _collected(key: Array, values: Sequence[Array]) -> Groups:

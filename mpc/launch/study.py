@@ -23,6 +23,7 @@ from ..run.profile import Profile
 from ..run.rehearse import Report
 from ..run.store import prepare
 from ..run.trees import choose_compare
+from .disclosure import audited
 from .local import Progress, choose_protocol, choose_settings, local
 
 
@@ -129,7 +130,7 @@ class Study:
     @cached_property
     def audit(self) -> Audit:
         """Who supplies what and who learns what."""
-        return self._plan.audit()
+        return audited(self._plan)
 
     def __str__(self) -> str:
         return f"{self.audit}\n\nCost\n  {self.cost.summary()}"
@@ -151,6 +152,11 @@ class Study:
         shapes = [name for name, value in self.data.items() if isinstance(value, tuple)]
         if shapes:
             raise UsageError(f"only the shape of input {shapes[0]!r} is given: a run needs its data")
+        if self._plan.kept:
+            raise UsageError(
+                "the program stores a result, which parties with configurations do (mpc run --config): "
+                "on one machine use mpc.save and mpc.load in a session"
+            )
         with local(
             n,
             self.protocol,

@@ -70,8 +70,11 @@ class Security(Protocol):
 class Link:
     """This party's end of the connection to `peer`."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], out: Lane, into: Lane, address: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], out: Lane, into: Lane, address: str, largest: int = FRAME
+    ) -> None:
         self.peer, self.address, self.out, self.into = into.src, address, out, into
+        self._largest = largest  # bytes of a frame that may come
         self.binds = out.src < into.src
         self.greeted = False  # HELLO came
         self.left = False  # BYE or ABORT came, and was read
@@ -98,7 +101,7 @@ class Link:
         """Bind or connect; times in seconds. Raises `UsageError` if the address cannot be used."""
         s, self._security = self.socket, security
         s.set_hwm(0)  # a full queue blocks `send`, and two parties that both send first would wait for ever
-        s.setsockopt(zmq.MAXMSGSIZE, FRAME)
+        s.setsockopt(zmq.MAXMSGSIZE, self._largest)
         s.setsockopt(zmq.HEARTBEAT_IVL, int(1000 * heartbeat))
         s.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(1000 * silence))
         s.setsockopt(zmq.HANDSHAKE_IVL, 5000)  # ms: a silent stranger is cut off
@@ -109,7 +112,7 @@ class Link:
         if security:
             security.secure(s, self.peer, self.binds)
         # By hand, not get_monitor_socket(): a monitor whose queue is full would block the thread that does all I/O.
-        name = f"inproc://monitor-{self.peer}"
+        name = f"inproc://monitor-{id(self)}"
         s.monitor(name, _EVENTS)
         self.monitor.set_hwm(0)
         self.monitor.linger = 0

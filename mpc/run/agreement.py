@@ -33,6 +33,8 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     common: list[tuple[str, str]]  # (what, value): must be the same at all
     source: str  # text of the program file: must be the same at all
     inputs: dict[str, Supplied]  # what this party supplies
+    stored: dict[str, list[bytes]] = {}  # what it holds of results of earlier runs: name -> marks of the saves
+    problem: str = ""  # with one of these
     approval: str = ""  # its signed approval, if it has one
     nonce: bytes = b""  # fresh: no two sessions have the same id
 

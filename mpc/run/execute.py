@@ -229,6 +229,7 @@ class Party:
         self.agree(program, epoch)
         if self.prepared is not None:
             self.prepared.use()
+            self.everyones(b"used")  # before all have noted theirs nobody sends a share: see store.py
         begin()
         measured = Measured(deals=self.deals, clock=clock)
         self._measured, self._ahead = measured, hold if self.deals else None

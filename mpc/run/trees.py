@@ -24,7 +24,7 @@ from ..ir.ops import BILINEAR, WIDE
 from ..ir.program import Eqn, Program
 from ..net.shaped import Network
 from ..ring.ring import Comparison, Ring, words_for
-from .rehearse import ROUND, WORDS
+from .rehearse import NOMINAL
 
 COMPARE = ("lan", "wan", "auto")
 WINDOW = 63  # bits that decide a sign where no window is known
@@ -44,7 +44,7 @@ class Demand(NamedTuple):
         count = Ring.compare_counts(Comparison(self.bits, self.equal, wide))
         rounds = 2 if count["open2"] else 1
         words = words_for(self.size) * (count["hot"] + self.trees * (count["and1"] + count["and2"]))
-        return network.seconds(rounds, 8 * words) + rounds * ROUND + words / WORDS
+        return network.seconds(rounds, 8 * words) + rounds * NOMINAL.round + words / NOMINAL.words
 
 
 def choose_compare(compare: str) -> str:

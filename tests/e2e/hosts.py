@@ -36,7 +36,7 @@ def free_ports(hosts: Sequence[str]) -> int:
         base = random.randrange(20_000, 32_000)
         try:
             for host in hosts:
-                for i in range(len(hosts) + 1):
+                for i in range(2 * len(hosts)):
                     with socket.socket() as probe:
                         probe.bind((host, base + i))
             return base

@@ -61,7 +61,7 @@ def work(words: list[str]) -> None:
             sys.stderr.write("runs\n")
             sys.stderr.flush()
             progress = spinning(1) if job["spin"] else None
-            values, _ = party.run(plan.equations, [], plan.session.inputs_of(me), 1, progress)
+            values, _ = party.run(plan.equations, [], plan.needs(me)[1], 1, progress)
     except MPCError as error:
         sys.stderr.write(f"{type(error).__name__} {getattr(error, 'party', '')}: {error}\n")
         sys.exit(error.exit_code)
