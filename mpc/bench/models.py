@@ -48,8 +48,9 @@ class Clear:
         return np.moveaxis(np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))), -1, 1) + np.reshape(bias, (1, -1, 1, 1))
 
     @staticmethod
-    def max_pool2d(x: Plain, size: int = 2, stride: int | None = None) -> Any:
-        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))
+    def max_pool2d(x: Plain, size: int = 2, stride: int | None = None, padding: int = 0) -> Any:
+        padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (2, 3))
         return windows[:, :, :: stride or size, :: stride or size].max((4, 5))
 
     @staticmethod
@@ -109,10 +110,10 @@ class Encoder(NamedTuple):
         length, width = x.shape[0], self.hidden // self.heads
 
         def heads(pair: Any) -> Any:
-            return np.transpose(kit.linear(x, *pair).reshape(length, self.heads, width), (1, 0, 2))
+            return kit.linear(x, *pair).reshape(length, self.heads, width).transpose(1, 0, 2)
 
-        scores = heads(query) @ np.transpose(heads(key), (0, 2, 1)) * (1 / math.sqrt(width))
-        mixed = np.transpose(kit.softmax(scores) @ heads(value), (1, 0, 2)).reshape(length, self.hidden)
+        scores = heads(query) @ heads(key).transpose(0, 2, 1) * (1 / math.sqrt(width))
+        mixed = (kit.softmax(scores) @ heads(value)).transpose(1, 0, 2).reshape(length, self.hidden)
         x = kit.layer_norm(x + kit.linear(mixed, *output), *norm1)
         return kit.layer_norm(x + kit.linear(kit.gelu(kit.linear(x, *up)), *down), *norm2)
 
@@ -153,7 +154,7 @@ class ResNet(NamedTuple):
         """Images (n, 3, side, side) to scores (n, classes)."""
         layers = iter(weights)
         x = kit.relu(_conv(kit, x, layers, stride=2, padding=3))
-        x = kit.max_pool2d(_zeros_around(x), 3, 2)  # no value is negative here, so zeros change no maximum
+        x = kit.max_pool2d(x, 3, 2, padding=1)
         for stage, blocks in enumerate(self.stages):
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
@@ -175,10 +176,3 @@ RESNET50 = ResNet((3, 4, 6, 3), bottleneck=True)
 
 def _conv(kit: Any, x: Any, layers: Iterator[Any], stride: int = 1, padding: int = 0) -> Any:
     return kit.conv2d(x, next(layers), next(layers), stride=stride, padding=padding)
-
-
-def _zeros_around(x: Any) -> Any:
-    """Images with a border of zeros, one wide."""
-    n, c, h, w = x.shape
-    side, row = np.zeros((n, c, h, 1)), np.zeros((n, c, 1, w + 2))
-    return np.concatenate([row, np.concatenate([side, x, side], 3), row], 2)
