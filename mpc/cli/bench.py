@@ -175,15 +175,18 @@ def table(rows: Iterable[Row]) -> Table:
     shown.add_column("job", no_wrap=True)
     for title in ("protocol", "n", "network"):
         shown.add_column(title)
-    for title in ("time", "±", "offline", "online", "predicted", "rounds", "sent/party", "dealt", "peak", "error", "× NumPy"):
+    kept = list(rows)
+    limited = ["× limit"] if any("ratio_to_limit" in r for r in kept) else []
+    columns = ("time", "±", "offline", "online", "predicted", "rounds", "sent/party", "dealt", "peak", "error", "× NumPy")
+    for title in (*columns, *limited):
         shown.add_column(title, justify="right")
-    for r in rows:
+    for r in kept:
         name = f"{r['name']} {r['size']}" if "elements" in r else r["name"]
         shown.add_row(
             name, r["protocol"], str(r["parties"]), r["network"], duration(r["seconds"]), f"{r['spread'] / 2:.0%}",
             duration(r["offline_seconds"]), duration(r["online_seconds"]), duration(r["predicted_seconds"]), f"{r['rounds']:,}",
             size_of(r["bytes_per_party"]), size_of(r["offline_bytes"]), f"{r['peak_mb']:,.0f} MB", f"{r['max_error']:.1e}",
-            f"{r['ratio_to_numpy']:,.1f}",
+            f"{r['ratio_to_numpy']:,.1f}", *(f"{r['ratio_to_limit']:.1f}" if "ratio_to_limit" in r else "" for _ in limited),
         )  # fmt: skip
     return shown
 

@@ -16,7 +16,7 @@ from mpc.net import Network
 
 FIGURES = {
     *("name", "protocol", "parties", "network", "size", "seconds", "offline_seconds", "online_seconds", "rounds"),
-    *("bytes_per_party", "peak_mb", "max_error", "ratio_to_numpy", "spread"),
+    *("bytes_per_party", "peak_mb", "max_error", "ratio_to_numpy", "spread", "ring", "multiplications", "words_written"),
 }
 
 
