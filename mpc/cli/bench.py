@@ -86,9 +86,7 @@ def bench(
             Path(output).write_text(json.dumps(found, indent=1))
     _print(table(rows))
     for line in found["growth"]:
-        about = f"{line['name']}, {line['protocol']}, {line['parties']} parties, {line['network']}"
-        exponent = "" if line["exponent"] is None else f"n^{line['exponent']:.2f}"
-        click.echo(f"{about}: {exponent}  {'WORSE THAN LINEAR: ' + '; '.join(line['flags']) if line['flags'] else 'ok'}")
+        click.echo(told(line))
     if before:
         _print(comparison(rows, old))
 
@@ -189,6 +187,17 @@ def table(rows: Iterable[Row]) -> Table:
             f"{r['ratio_to_numpy']:,.1f}", *(f"{r['ratio_to_limit']:.1f}" if "ratio_to_limit" in r else "" for _ in limited),
         )  # fmt: skip
     return shown
+
+
+def told(line: Row) -> str:
+    """How a job grows, in a line."""
+    facts = [f"{line['name']}, {line['protocol']}, {line['parties']} parties, {line['network']}"]
+    if line["exponent"] is not None:
+        facts.append(f"n^{line['exponent']:.2f}, an element at most {line['flat']:.2f} times the time at a smaller size")
+    if line["element_bytes"] is not None:
+        facts.append(f"{line['element_bytes']:.0f} B of memory an element")
+    verdict = f"WORSE THAN LINEAR: {'; '.join(line['flags'])}" if line["flags"] else "ok"
+    return f"{'; '.join(facts)}  {verdict}"
 
 
 def comparison(rows: Sequence[Row], old: Sequence[Row]) -> Table:
