@@ -24,7 +24,8 @@ DEALERS = {"ABY3": "no dealer", "SEMI2K": "triples from a trusted first party"}
 
 # GELU by two polynomials, 0 below -4 and x above 3: on the pieces that SPU's examples of transformers use (PUMA,
 # Dong et al., 2023)
-_LEFT, _MIDDLE = np.linspace(-4, -1.95, 500), np.linspace(-1.95, 3, 2000)
+_NODES = np.cos(np.linspace(0, np.pi, 1000))  # dense at the ends, where a polynomial errs most
+_LEFT, _MIDDLE = -2.975 + 1.025 * _NODES, 0.525 + 2.475 * _NODES
 LEFT = np.polyfit(_LEFT, models.Clear.gelu(_LEFT), 3)
 MIDDLE = np.linalg.lstsq(_MIDDLE[:, None] ** [0, 1, 2, 4, 6], models.Clear.gelu(_MIDDLE), rcond=None)[0]
 
