@@ -40,6 +40,7 @@ format: build
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# Under ten minutes on two idle cores; writes build/bench.json and build/report.html.
 bench: build
 	$(PY) -m pytest bench -p benchmark --benchmark-only
 

@@ -94,9 +94,7 @@ def bench(
             Path(output).write_text(json.dumps(found, indent=1))
     _print(table(rows))
     for line in found["growth"]:
-        about = f"{line['name']}, {line['protocol']}, {line['parties']} parties, {line['network']}"
-        exponent = "" if line["exponent"] is None else f"n^{line['exponent']:.2f}"
-        click.echo(f"{about}: {exponent}  {'WORSE THAN LINEAR: ' + '; '.join(line['flags']) if line['flags'] else 'ok'}")
+        click.echo(told(line))
     if before:
         _print(comparison(rows, old))
 
@@ -183,17 +181,31 @@ def table(rows: Iterable[Row]) -> Table:
     shown.add_column("job", no_wrap=True)
     for title in ("protocol", "n", "network"):
         shown.add_column(title)
-    for title in ("time", "±", "offline", "online", "predicted", "rounds", "sent/party", "dealt", "peak", "error", "× NumPy"):
+    kept = list(rows)
+    limited = ["× limit"] if any("ratio_to_limit" in r for r in kept) else []
+    columns = ("time", "±", "offline", "online", "predicted", "rounds", "sent/party", "dealt", "peak", "error", "× NumPy")
+    for title in (*columns, *limited):
         shown.add_column(title, justify="right")
-    for r in rows:
+    for r in kept:
         name = f"{r['name']} {r['size']}" if "elements" in r else r["name"]
         shown.add_row(
             name, r["protocol"], str(r["parties"]), r["network"], duration(r["seconds"]), f"{r['spread'] / 2:.0%}",
             duration(r["offline_seconds"]), duration(r["online_seconds"]), duration(r["predicted_seconds"]), f"{r['rounds']:,}",
             size_of(r["bytes_per_party"]), size_of(r["offline_bytes"]), f"{r['peak_mb']:,.0f} MB", f"{r['max_error']:.1e}",
-            f"{r['ratio_to_numpy']:,.1f}",
+            f"{r['ratio_to_numpy']:,.1f}", *(f"{r['ratio_to_limit']:.1f}" if "ratio_to_limit" in r else "" for _ in limited),
         )  # fmt: skip
     return shown
+
+
+def told(line: Row) -> str:
+    """How a job grows, in a line."""
+    facts = [f"{line['name']}, {line['protocol']}, {line['parties']} parties, {line['network']}"]
+    if line["exponent"] is not None:
+        facts.append(f"n^{line['exponent']:.2f}, an element at most {line['flat']:.2f} times the time at a smaller size")
+    if line["element_bytes"] is not None:
+        facts.append(f"{line['element_bytes']:.0f} B of memory an element")
+    verdict = f"WORSE THAN LINEAR: {'; '.join(line['flags'])}" if line["flags"] else "ok"
+    return f"{'; '.join(facts)}  {verdict}"
 
 
 def comparison(rows: Sequence[Row], old: Sequence[Row]) -> Table:
