@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import BOOL, INT64
+from ..ir.types import INT64
 from . import core
 from .array import Array, Axis, bind, constant, implements, scope_of
 from .core import (
@@ -41,8 +41,10 @@ from .core import (
     subtract,
     transpose,
 )
+from .dispatch import numpy_dtype
 from .elementwise import _real
 from .function import gate
+from .widths import WORD_BITS, exact, plain_dtype
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
@@ -77,8 +79,7 @@ def _columns(columns: Sequence[Any], *others: Array) -> list[Array]:
     arrays = []
     for c in columns:
         if not isinstance(c, Array):
-            kind = np.asarray(c).dtype.kind
-            c = as_array(c, {"b": BOOL, "i": INT64, "u": INT64}.get(kind, scope.settings.dtype), scope)
+            c = as_array(c, plain_dtype(np.asarray(c).dtype) or scope.settings.dtype, scope)
         arrays.append(c)
     rows = [a.shape[:1] for a in (*arrays, *others)]
     if not rows[0] or len(set(rows)) != 1:
@@ -109,8 +110,9 @@ def permute(by: Array, *columns: Any) -> Any:
     every word of a row, dealt ones included. Those parties see `by` in a random order that none of them knows. If it is no
     permutation the run ends with UsageError; they have then seen which places occur how often.
     """
-    if by.dtype != INT64 or by.ndim != 1:
+    if not by.dtype.is_int or by.ndim != 1:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by.type} (at {user_line()})")
+    by = astype(by, INT64)
     return _unpacked(_move("permute", _columns(columns, by), by, shift=0))
 
 
@@ -169,8 +171,14 @@ def _sort(*arrays: Array, keys: int, descending: bool, bits: int) -> list[Array]
 def _sorted(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int | None) -> list[Array]:
     if bits is not None and not 1 <= bits <= 64:
         raise UsageError(f"bits={bits}: keys have 1 to 64 bits (at {user_line()})")
-    found: Any = _sort(*keys, *columns, keys=len(keys), descending=descending, bits=bits or 64)
+    bits = min(bits or WORD_BITS, max(_key_width(k) for k in keys))
+    found: Any = _sort(*map(exact, keys), *columns, keys=len(keys), descending=descending, bits=bits)
     return list(found) if isinstance(found, tuple) else [found]
+
+
+def _key_width(key: Array) -> int:
+    """Bits of a key as a signed number."""
+    return key.dtype.width + (not key.dtype.signed) if key.dtype.wraps and key.dtype.width < WORD_BITS else WORD_BITS
 
 
 def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
@@ -209,6 +217,8 @@ def _shaped(flat: Sequence[Array], columns: Sequence[Array]) -> list[Array]:
 def _bits_of(key: Array, bits: int, descending: bool) -> Array:
     if key.dtype.is_bool:
         return reshape(invert(key) if descending else key, (key.size, 1))
+    if key.dtype.wraps:  # unsigned numbers of 64 bits, in the order of signed ones
+        key = add(key, 1 << bits - 1)
     return _key_bits(retype(key, INT64), bits, descending)
 
 
@@ -348,10 +358,12 @@ def _ends(ordered: Array) -> Array:
 
 def _differences(x: Array) -> Array:
     """Row i less row i - 1."""
-    return subtract(x, concatenate([np.zeros((1, *x.shape[1:]), np.int64), getitem(x, slice(0, -1))]))
+    first = np.zeros((1, *x.shape[1:]), numpy_dtype(x.dtype))
+    return subtract(x, concatenate([first, getitem(x, slice(0, -1))]))
 
 
 def _masked(valid: Array, x: Array) -> Array:
+    valid = retype(valid, x.dtype) if x.dtype.wraps else valid
     return multiply(reshape(valid, (len(valid), *[1] * (x.ndim - 1))), x)
 
 
@@ -370,9 +382,9 @@ def unique(x: Array, *, bits: int | None = None) -> tuple[Array, Array, Array]:
 # ---- secret indices ----
 def _onehot(index: Array, n: int) -> Array:
     """(*index.shape, n) int64: a one at the index; no one if it is out of range."""
-    if index.dtype != INT64:
+    if not index.dtype.is_int:
         raise TypeMismatch(f"an index must be int64, not {index.dtype} (at {user_line()})")
-    return astype(equal(core.expand_dims(index, -1), np.arange(n)), INT64)
+    return astype(equal(core.expand_dims(astype(index, INT64), -1), np.arange(n)), INT64)
 
 
 def take_secret(x: Any, index: Array) -> Array:
