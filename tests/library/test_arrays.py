@@ -25,7 +25,8 @@ M = np.rint(rng.uniform(-8, 8, (4, 4)) / ULP) * ULP
 I = rng.integers(-20, 20, (3, 4))
 B = rng.random((3, 4)) < 0.5
 V = np.array([-3.0, -0.5, 0.0, 2.5, 4.0])
-each_protocol = pytest.mark.parametrize(("protocol", "n"), [("additive", 2), ("helper", 3)], ids=str)
+PROTOCOLS = [("additive", 2), ("helper", 3), ("replicated", 3)]
+each_protocol = pytest.mark.parametrize(("protocol", "n"), PROTOCOLS, ids=str)
 
 # name -> (function of NumPy arrays or secrets, inputs, absolute tolerance)
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], float]] = {

@@ -16,11 +16,10 @@ from mpc import ml
 from mpc.errors import NotFitted, SessionError, ShapeMismatch, TypeMismatch, UsageError
 
 from ..memory import open_session
+from .test_arrays import PROTOCOLS, each_protocol
 
 ULP = 2.0**-16
-protocols = [("additive", 2), ("helper", 3), ("replicated", 3)]
-each_protocol = pytest.mark.parametrize(("protocol", "n"), protocols, ids=str)
-slow = [pytest.param(*p, marks=pytest.mark.slow, id=f"{p[0]}-{p[1]}") for p in protocols]
+slow = [pytest.param(*p, marks=pytest.mark.slow, id=f"{p[0]}-{p[1]}") for p in PROTOCOLS]
 every_third = slice(None, None, 3)
 
 
