@@ -440,7 +440,7 @@ def annotate(program: Program, ranges: Sequence[Range]) -> tuple[Program, list[R
     its digest covers the declared ranges and the windows.
     """
     inputs = [e for e in program.eqns if e.op == "input"]
-    found = [None] * len(program.outs)
+    found: list[Range] = [None] * len(program.outs)
     if any(r is not None for r in ranges) or any(e.params.get("range") for e in inputs):
         annotated, found = _Walk().run(program, ranges, True)
     elif not any(e.types[0].dtype.wraps for e in inputs):

@@ -185,7 +185,9 @@ def product(op: str, x: Any, y: Any, **params: Any) -> Array:
 def multiply(x: Any, y: Any) -> Array:
     """x * y, with broadcasting. |x * y| < 2^(61 - 2f) for fixed point with f fraction bits.
 
-    A public factor that is a fraction keeps 17 significant bits however small it is, so there |x| < 2^(44 - f).
+    A public factor that is a fraction keeps 17 significant bits however small it is, so there |x| < 2^(44 - f). An array of
+    factors has one scale: its largest element keeps 17 bits (all elements keep f after the point); multiply apart what differs
+    more in size.
     """
     if isinstance(x, Array) and isinstance(y, Array):
         x, y = _same_shape(x, y)
@@ -409,7 +411,8 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
 
 @implements("mean")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Mean over axes: error below 2^(1-f) + 2^-17 of the mean. The sum must fit the dtype, |sum| < 2^(62-f)."""
+    """Mean over axes: error below 2^(1-f) + 2^-17 of the mean. The sum must fit the dtype, |sum| < 2^(62-f), and |mean| be
+    below 2^(60 - f - min(f, 23))."""
     count = prod(x.shape[a] for a in axes_of(x, axis))
     if not count:
         raise ShapeMismatch(f"mean of no elements (shape {x.shape}) at {user_line()}")
@@ -419,7 +422,8 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
         return multiply(total, 1 / count)
     # a power of two first: 1 / count as one factor would take 17 more bits of the word than the sum leaves
     total = shift_right(total, bits)
-    return total if count == 1 << bits else multiply(total, (1 << bits) / count)
+    # 24 bits of the other factor are enough, and leave fine scales room
+    return total if count == 1 << bits else multiply(total, builtins.round((1 << bits) / count * 2**24) / 2**24)
 
 
 @implements("var")

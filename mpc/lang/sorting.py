@@ -54,7 +54,7 @@ CARRIED = 2  # words a row: wider rows stay, and move once when their places are
 
 
 # ---- moving rows ----
-def _move(op: str, columns: Sequence[Array], *by: Array, **params: Any) -> list[Array]:
+def move_rows(op: str, columns: Sequence[Array], *by: Array, **params: Any) -> list[Array]:
     """`shuffle` or `permute` of columns of any dtype as at most one array of words and one of bits."""
     n, moved = columns[0].shape[0], {}
     for bits in (False, True):
@@ -94,13 +94,13 @@ def _unpacked(arrays: Sequence[Array]) -> Any:
 
 def shuffle(*columns: Any) -> Any:
     """The columns with their rows (first axis) in one random order that no party knows; a round for each who holds shares."""
-    return _unpacked(_move("shuffle", _columns(columns)))
+    return _unpacked(move_rows("shuffle", _columns(columns)))
 
 
 def permutation(x: Array) -> Array:
     """A secret, uniformly random order of x's rows: int64[len(x)], for `permute`."""
     places = constant(np.arange(len(x), dtype="<u8"), INT64, scope_of(x))
-    return _move("shuffle", [places])[0]
+    return move_rows("shuffle", [places])[0]
 
 
 def permute(by: Array, *columns: Any) -> Any:
@@ -113,7 +113,7 @@ def permute(by: Array, *columns: Any) -> Any:
     if not by.dtype.is_int or by.ndim != 1:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by.type} (at {user_line()})")
     by = astype(by, INT64)
-    return _unpacked(_move("permute", _columns(columns, by), by, shift=0))
+    return _unpacked(move_rows("permute", _columns(columns, by), by, shift=0))
 
 
 def inverse(by: Array) -> Array:
@@ -188,7 +188,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
 
     def move(columns: list[Array], ranks: Array, shift: int) -> list[Array]:
         places = add(ranks, offsets << shift) if groups > 1 else ranks
-        return _move("permute", columns, reshape(places, -1), shift=shift)
+        return move_rows("permute", columns, reshape(places, -1), shift=shift)
 
     if n <= SHORTEST or (n <= SHORT and groups * n * (n - 1) <= 2 * PAIRS):
         return _shaped(move(flat, _pair_ranks(keys, descending), 0), columns)
@@ -206,7 +206,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
             moved = move([*waiting, *carried], ranks, UPPER)
             waiting, carried = moved[: len(waiting)], moved[len(waiting) :]
     if words > CARRIED:
-        carried = _move("permute", flat, inverse(carried[0]), shift=0)
+        carried = move_rows("permute", flat, inverse(carried[0]), shift=0)
     return _shaped(carried, columns)
 
 
@@ -345,7 +345,7 @@ def _collected(key: Array, values: Sequence[Array]) -> Groups:
     ranks = _digit_ranks(reshape(invert(last), (1, n, 1)))
     index = constant(np.arange(1, n + 1, dtype="<u8"), INT64, scope_of(key))
     columns = [last, core._numbers(key), index, *(cumsum(c, 0) for c in values)]
-    ends, key, *totals = _move("permute", columns, reshape(ranks, -1), shift=UPPER)
+    ends, key, *totals = move_rows("permute", columns, reshape(ranks, -1), shift=UPPER)
     valid = astype(ends, INT64)
     counts, *sums = (_masked(valid, _differences(t)) for t in totals)
     return Groups(_masked(valid, key), counts, tuple(sums), core.sum(valid))

@@ -98,7 +98,7 @@ def _shifted(x: Array, bits: int, signed: bool, rounding: str) -> Array:
         found = bind("add", found, _lifted(second, WORD_BITS - 2 - bits))
     if bits <= WORD_BITS - 3:
         found = bind("add", found, bind("trunc", rest, bits=bits, rounding=rounding))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @gate("less_unsigned")
