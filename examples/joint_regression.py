@@ -101,9 +101,7 @@ def main():
     study = mpc.Study(joint_regression, protocol="helper")
     print(study, end="\n\n", flush=True)
     outcome = run_live(study)
-    print(f"measured {outcome.rounds:,} rounds, {sum(outcome.links.values()):,} bytes", end=" ")
-    print("(as predicted)" if outcome.as_predicted else "(NOT as predicted)", end=", ")
-    print(f"{outcome.seconds:.2f} s\n")
+    print(f"{outcome}\n")
     compare(outcome)
     print(f"\nTable: {TABLE}")
 

@@ -91,9 +91,7 @@ def compare(task):
     print(study.cost, end="\n\n", flush=True)
     outcome = run_live(study)
     read = outcome.result
-    print(f"measured {outcome.rounds} rounds, {sum(outcome.links.values()):,} bytes", end=" ")
-    print("(as predicted)" if outcome.as_predicted else "(NOT as predicted)", end=", ")
-    print(f"{outcome.seconds:.2f} s for {len(truth)} images\n")
+    print(f"{outcome} for {len(truth)} images\n")
     print(f"private accuracy    {(read == truth).mean():.2%}")
     print(f"plaintext accuracy  {(plain == truth).mean():.2%}")
     print(f"agreement           {(read == plain).mean():.2%}\n")
