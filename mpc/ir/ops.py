@@ -94,7 +94,11 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
             raise ShapeMismatch(str(error)) from None
         _shift(params, 0)
         fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
-        dtype = INT64 if x.dtype.kind == y.dtype.kind == "int" and not params["bits"] else DType("fixed", fraction)
+        if (x.dtype.wraps or y.dtype.wraps) and (params["bits"] or fraction):
+            raise TypeMismatch(f"{op} of {x.dtype} and {y.dtype}: convert integers with .astype first")
+        whole = x.dtype.is_int and y.dtype.is_int and not params["bits"]
+        # what is known modulo 2^w1 and 2^w2 has a product that is known modulo the smaller one
+        dtype = min(x.dtype, y.dtype, key=lambda d: d.width) if whole else DType("fixed", fraction)
         return Type(shape, dtype, _secret(types))
 
     return rule
@@ -107,9 +111,15 @@ def _shift(params: Params, least: int) -> None:
         raise TypeMismatch(f"rounding {params['rounding']!r} is none of {', '.join(ROUNDINGS)}")
 
 
+def _exact(dtype: DType, what: str) -> None:
+    if dtype.wraps:
+        raise TypeMismatch(f"{what} takes words that are exact: {dtype} is extended to int64 first")
+
+
 def _trunc(types: Sequence[Type], params: Params) -> Type:
     (x,) = types
     _shift(params, 1)
+    _exact(x.dtype, "a truncation")
     if x.dtype.kind == "int":
         return x
     return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"]))
@@ -175,6 +185,7 @@ def _concatenate(types: Sequence[Type], params: Params) -> Type:
 def _test(types: Sequence[Type], params: Params) -> Type:
     if types[0].dtype.is_bool:
         raise TypeMismatch("a comparison takes numbers; for bool use & | ^ ~")
+    _exact(types[0].dtype, "a comparison")
     return types[0].with_dtype(BOOL)
 
 

@@ -19,10 +19,10 @@ from ..errors import InputError, RangeError, SessionError, UsageError
 from ..ir.program import Program, Where
 from ..ir.ranges import Range, annotate
 from ..ir.trace import Graph, Node, assemble, needed
-from ..ir.types import BOOL, INT64, DType
+from ..ir.types import INT64, DType
 from ..net.shaped import Network
 from ..protocols.base import Part, Protocol
-from ..ring.fixed import decode, encode, fits_int64
+from ..ring.fixed import decode, encode
 from ..ring.packed import Packed
 from ..run.audit import Audit, Supply, audit
 from ..run.checkpoint import Contents
@@ -31,6 +31,8 @@ from ..run.profile import Profile
 from ..run.rehearse import Report, rehearse
 from ..run.trees import with_trees
 from .array import Array, Scope, Settings
+from .dispatch import numpy_dtype
+from .widths import fits, plain_dtype, whole_words
 
 T = TypeVar("T")
 
@@ -66,22 +68,23 @@ class Backend(ABC):
 
 
 def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DType]:
-    """(words or Packed bits, dtype) of plain data: bool stays bool, integers int64, floats the session's fixed point."""
+    """(words or Packed bits, dtype) of plain data: bool and integers keep their dtype, floats get the session's fixed point."""
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
         raise InputError(f"input of dtype {array.dtype}: give numbers or bool (encode text and categories first)")
     if dtype is None:
-        dtype = {"b": BOOL, "i": INT64, "u": INT64}.get(array.dtype.kind, default)
+        dtype = plain_dtype(array.dtype) or default
     if dtype.is_bool:
         if not np.isin(array, (0, 1)).all():
             raise InputError("a bool input holds True and False (or 0 and 1) only")
         return Packed.of(np.array(array, np.uint8, order="C")), dtype
-    if dtype == INT64:
+    if dtype.is_int:
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
-            raise InputError("fractional values as int64: choose dtype=mpc.fixed64(), or round them first")
-        if not fits_int64(array):
-            raise RangeError("values of 2^63 and more do not fit int64: scale the data, or choose dtype=mpc.fixed64()")
-        return np.array(array, np.int64, order="C").view("<u8"), dtype
+            raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed64(), or round them first")
+        if not fits(array, dtype):
+            low, high = dtype.bounds
+            raise RangeError(f"values outside {low} .. {high} do not fit {dtype}: scale the data, or choose a wider dtype")
+        return whole_words(array, dtype), dtype
     return np.asarray(encode(array, dtype.fraction), order="C"), dtype
 
 
@@ -92,7 +95,8 @@ def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
     if dtype.is_bool:
         raise UsageError("a bool input has no range to declare: it is True or False")
     words = math.floor(low * 2**dtype.fraction), math.ceil(high * 2**dtype.fraction)
-    return [min(max(w, -(1 << 63)), (1 << 63) - 1) for w in words]
+    least, most = dtype.bounds if dtype.is_int else INT64.bounds
+    return [min(max(w, least), most) for w in words]
 
 
 def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
@@ -106,10 +110,10 @@ def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
 
 
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
-    """float64, int64 or bool."""
+    """float64, bool or the integer type."""
     if dtype.is_bool:
         return (part.bytes() if isinstance(part, Packed) else part).astype(bool)
-    return part.view(np.int64).copy() if dtype == INT64 else decode(part, dtype.fraction)
+    return part.view(np.int64).astype(numpy_dtype(dtype)) if dtype.is_int else decode(part, dtype.fraction)
 
 
 def numbered(program: Program) -> tuple[Program, list[int]]:
@@ -164,7 +168,7 @@ class Session:
     ) -> Array:
         """A secret array from plain data that `owner` holds. Shared when a result that needs it is revealed.
 
-        dtype: by default float64 becomes the session's fixed point, integers int64, bool bool. Raises InputError,
+        dtype: by default float64 becomes the session's fixed point, integers and bool keep theirs. Raises InputError,
         RangeError for values that cannot be represented; then nothing is sent. name and where (the caller's source line
         by default) are what the audit shows. low, high: all values are in [low, high]. From this range follow warnings where a
         result may overflow (RangeWarning, before the run), and cheaper comparisons. Everybody learns the declared range; it is

@@ -89,6 +89,12 @@ def _inverse(unit: Array, factor: Array, top: int, dtype: DType) -> Array:
     return retype(_product(inverse, factor, shift), dtype)
 
 
+def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
+    """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits, where x n is in [2^(bits-1), 2^bits)."""
+    _, scale = _normalise(x, 0, bits)
+    return retype(smooth(_unit(x, scale, bits), RECIPROCAL), INT64), scale
+
+
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
     bits = _bits_of(x)

@@ -64,6 +64,11 @@ class Outcome:
         predicted = {(i, j): b for (i, j), b in self.cost.links.items() if b and i < len(self.measured)}
         return all(m.rounds == self.cost.rounds for m in self.measured) and self.links == predicted
 
+    def __str__(self) -> str:
+        """What was measured, in a line."""
+        verdict = "as predicted" if self.as_predicted else "NOT as predicted"
+        return f"measured {self.rounds:,} rounds, {sum(self.links.values()):,} bytes ({verdict}), {self.seconds:.2f} s"
+
 
 class Study:
     """A program, its data, and who runs it. Planned without a process or a message; `run` starts the parties here.

@@ -49,13 +49,6 @@ def exact_fraction_bits(x: np.ndarray, most: int) -> int:
     return most - min(trailing, most)
 
 
-def fits_int64(array: np.ndarray) -> bool:
-    """Whether integral values keep their value as int64 (NumPy would wrap them around)."""
-    if array.dtype.kind == "u":
-        return bool((array <= np.uint64(2**63 - 1)).all())
-    return array.dtype.kind != "f" or bool((np.abs(array) < 2.0**63).all())
-
-
 def _first(condition: np.ndarray) -> tuple[int, ...] | int:
     index = tuple(int(i[0]) for i in np.nonzero(np.atleast_1d(condition)))
     return index[0] if len(index) == 1 else index

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from ..errors import ProgramMismatch, ProtocolError
-from ..ir.types import BOOL, INT64, DType
+from ..ir.types import BOOL, DType
 from ..net.channel import Channel
 from ..net.frame import printable
 
@@ -78,7 +78,7 @@ def _read(data: bytes, party: int) -> Terms:
 
 
 def _is_dtype(d: DType) -> bool:
-    return d in (BOOL, INT64) or (d.kind == "fixed" and 1 <= d.fraction <= 40)
+    return d == BOOL or (d.is_int and not d.fraction) or (d.kind == "fixed" and 1 <= d.fraction <= 40)
 
 
 def compare(terms: Sequence[Terms], names: Sequence[str]) -> None:

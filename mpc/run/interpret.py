@@ -151,10 +151,22 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, al
     if op == "random":
         return protocol.random(tape, result.shape, _coins(ctx, name, result))
     if op == "reveal":
-        return protocol.reveal(tape, ins[0], tuple(eqn.params["to"]))  # type: ignore[arg-type]
+        return _reveal(protocol, tape, ins[0], eqn)  # type: ignore[arg-type]
     if result.size > CHUNK and _elementwise(eqn, ins):
         return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone)
     return _gate(protocol, eqn, tape, *ins)
+
+
+def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | None]:
+    """Of an integer of w bits the lowest w bits alone: those above would tell how it was computed."""
+    dtype = eqn.types[0].dtype
+    above = protocol.ring.bits - dtype.width if dtype.is_int else 0
+    if above:
+        x = yield from protocol.product(tape, bilinear_map("mul", {}), x, np.array(1 << above, "<u8"), 0, "dither")
+    value = yield from protocol.reveal(tape, x, tuple(eqn.params["to"]))
+    if not above or not isinstance(value, np.ndarray) or (value.size and value.ndim and not any(value.strides)):  # a blank
+        return value
+    return value >> np.uint64(above)
 
 
 def _coins(ctx: Context, name: Name, t: Type) -> Packed:

@@ -142,7 +142,7 @@ class Shadow:
             line = eqn.where if eqn.where.line else where
             ins = [values[v] for v in eqn.ins]
             outs = self._equation(eqn, ins, slots, line)
-            if eqn.op in REFERENCES:
+            if eqn.op in REFERENCES and not eqn.types[0].dtype.wraps:  # those wrap around, which float64 does not
                 compare(eqn, [program.types[v] for v in eqn.ins], ins, outs[0], line)
             values.extend(outs)
         return [values[v] for v in program.outs]
