@@ -3,19 +3,15 @@
 What limits a kernel is the slowest of: the multiplications of its products on registers alone, the AES rounds of its random
 words on registers alone, and its bytes moved at the rate of memcpy (limits.c). Elements are uniform and every page is written
 before the clock starts; pytest-benchmark warms up, and medians count. The clock is the thread's own processor time, so that
-other programs only disturb through caches and memory. A table at the end collects the ratios.
+other programs only disturb through caches and memory. A table at the end collects the ratios (conftest.py).
 """
 
-import ctypes
 import os
-import shutil
-import statistics
 import subprocess
 import sys
 import time
 from functools import partial
 from itertools import count, takewhile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,80 +37,9 @@ CONVOLUTIONS = [
     ((1, 256, 56, 56), (64, 1, 1), 1, 0, 1),
     ((1, 128, 56, 56), (128, 3, 3), 1, 1, 128),
 ]
-AES_ROUNDS, BLOCK = 10, 16  # of a block of 16 bytes
-REGISTER = {"avx2": 32, "avx512": 64}  # bytes
+BUDGET = 0.5  # seconds of a kernel, unless two runs take longer
 NULL = ffi.NULL
 pytestmark = pytest.mark.benchmark(timer=time.thread_time)
-
-
-class Limits:
-    """Rates of the loops in limits.c and of memcpy, each taken when it is asked for, so that the clock is the same."""
-
-    def __init__(self, folder):
-        library = folder / "limits.so"
-        source = Path(__file__).with_name("limits.c")
-        subprocess.run([shutil.which("gcc") or "cc", "-O2", "-fPIC", "-shared", source, "-o", library], check=True)
-        self.loops = ctypes.CDLL(str(library))
-        flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-        self.vaes = " vaes" in flags
-
-    @staticmethod
-    def seconds(call, rounds=5):
-        times = []
-        for _ in range(rounds):
-            start = time.thread_time()
-            call()
-            times.append(time.thread_time() - start)
-        return statistics.median(times)
-
-    def loop(self, name, per_round):
-        rounds = 200_000
-        return per_round * rounds / self.seconds(lambda: getattr(self.loops, name)(ctypes.c_uint64(rounds)))
-
-    def multiply(self, ring, tier):
-        """Products a second."""
-        if tier not in REGISTER:
-            return None
-        return self.loop(f"{ring}_{tier}", 8 * REGISTER[tier] // (4 if ring == "u32" else 8))
-
-    def aes(self, tier):
-        """Bytes of random words a second."""
-        if tier not in REGISTER:
-            return None
-        size = REGISTER[tier] if self.vaes else BLOCK
-        return self.loop(f"aes_{ {16: 'x', 32: 'y', 64: 'z'}[size] }mm", 8 * size) / AES_ROUNDS
-
-    def memory(self, size):
-        """Bytes a second, read and written, of a copy between arrays of `size` bytes together."""
-        x, y = np.ones((2, max(1, size // 16)), np.uint64)
-        return 2 * x.nbytes / self.seconds(lambda: np.copyto(x, y), 9)
-
-
-@pytest.fixture(scope="module")
-def limits(tmp_path_factory):
-    return Limits(tmp_path_factory.mktemp("limits"))
-
-
-class Table:
-    """Rows (tier, kernel, size, seconds, rate, unit, limit, its name), printed below pytest-benchmark's own table."""
-
-    def __init__(self):
-        self.rows = []
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter):
-        line = terminalreporter.write_line
-        line(f"\n{'tier':7} {'kernel':18} {'size':24} {'median':>11} {'rate':>16} {'limit':>9}  {'by':9} {'ratio':>5}")
-        for tier, kernel, size, seconds, rate, unit, limit, by in sorted(self.rows, key=lambda row: row[:3]):
-            bound = f"{limit:9.2f}  {by:9} {rate / limit:5.0%}" if limit else ""
-            line(f"{tier:7} {kernel:18} {size:24} {seconds * 1e6:8.1f} us {rate:9.2f} {unit:>6} {bound}".rstrip())
-
-
-@pytest.fixture(scope="session")
-def table(request):
-    table = Table()
-    request.config.pluginmanager.register(table)
-    return table.rows
 
 
 @pytest.fixture(params=TIERS)
@@ -152,15 +77,19 @@ def key(kernels):
 
 
 def measure(benchmark, work, call):
-    benchmark.pedantic(call, rounds=7, iterations=max(1, int(2e6 / work)), warmup_rounds=1)
+    iterations, start = max(1, int(2e6 / work)), time.thread_time()
+    for _ in range(iterations):  # warms up
+        call()
+    once = time.thread_time() - start
+    benchmark.pedantic(call, rounds=int(np.clip(BUDGET / max(once, 1e-9), 2, 7)), iterations=iterations)
     return benchmark.stats["median"]
 
 
-def report(table, benchmark, tier, kernel, size, seconds, amount, unit, limit, by):
+def report(figures, benchmark, tier, kernel, size, seconds, amount, unit, limit, by):
     """`amount` of work took `seconds`; `limit` is its rate at most."""
     row = (tier, kernel, size, seconds, amount / seconds * 1e-9, unit, limit * 1e-9 if limit else None, by)
     benchmark.extra_info[unit] = round(row[4], 2)
-    table.append(row)
+    figures.kernels.append(row)
 
 
 # name -> (words moved, random words) an element, and the kernel with its arguments from (kernels, seven arrays, packed bits, n,
@@ -197,7 +126,7 @@ RING = {
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", RING)
-def test_ring(benchmark, table, limits, kernels, tier, name, size):
+def test_ring(benchmark, figures, limits, kernels, tier, name, size):
     n, (moved, random, call) = SIZES[size], RING[name]
     x, bits = [ptr(row.copy()) for row in uniform(7, n)], ptr(uniform(n // 64))
     rk = key(kernels)
@@ -209,12 +138,12 @@ def test_ring(benchmark, table, limits, kernels, tier, name, size):
     least, by = max(bounds)
     if random and not aes:
         least, by = 0, None
-    report(table, benchmark, tier, name, size, seconds, n, "Gel/s", n / least if least else None, by)
+    report(figures, benchmark, tier, name, size, seconds, n, "Gel/s", n / least if least else None, by)
 
 
 @pytest.mark.parametrize("ring", RINGS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_gemm(benchmark, table, limits, kernels, tier, shape, ring):
+def test_gemm(benchmark, figures, limits, kernels, tier, shape, ring):
     """Packed operand at hand, as for a fixed right operand; a single row is multiplied in place, as `gemm` does."""
     (dtype, words), (m, k, p) = RINGS[ring], shape
     a, b, c = (uniform(rows, words * columns, dtype=dtype) for rows, columns in ((m, k), (k, p), (m, p)))
@@ -231,11 +160,11 @@ def test_gemm(benchmark, table, limits, kernels, tier, shape, ring):
     if p == 1 and products:  # a matter of memory: one word is read for every product; memcpy reads half of what it moves
         read = limits.memory(matrix.nbytes) / (dtype().itemsize * words)
         limit, by = min((products, "multiply"), (read, "memcpy"))
-    report(table, benchmark, tier, f"gemm {ring}", "x".join(map(str, shape)), seconds, m * k * p, "GMAC/s", limit, by)
+    report(figures, benchmark, tier, f"gemm {ring}", "x".join(map(str, shape)), seconds, m * k * p, "GMAC/s", limit, by)
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
-def test_conv2d(benchmark, table, limits, kernels, tier, case):
+def test_conv2d(benchmark, figures, limits, kernels, tier, case):
     (n, c, h, w), (o, kh, kw), stride, padding, groups = case
     out = [(size + 2 * padding - k) // stride + 1 for size, k in ((h, kh), (w, kw))]
     x, y, z = uniform(n, c, h, w), uniform(o, c // groups, kh, kw), uniform(n, o, *out)
@@ -247,20 +176,20 @@ def test_conv2d(benchmark, table, limits, kernels, tier, case):
     size = f"{c}x{h}x{w} to {o}, {kh}x{kw}" + (f" /{groups}" if groups > 1 else "")
     products = limits.multiply("u64", tier)
     by = "multiply" if products else None
-    report(table, benchmark, tier, "conv2d u64", size, seconds, amount, "GMAC/s", products, by)
+    report(figures, benchmark, tier, "conv2d u64", size, seconds, amount, "GMAC/s", products, by)
 
 
 @pytest.mark.parametrize("how", ["rows", "columns"])
-def test_pack(benchmark, table, limits, kernels, tier, how):
+def test_pack(benchmark, figures, limits, kernels, tier, how):
     k = p = 1024
     b, packed = ptr(uniform(k, p)), ptr(aligned(kernels.gemm_packed_u64(k, p)))
     row, col = (p, 1) if how == "rows" else (1, k)
     seconds = measure(benchmark, k * p, lambda: kernels.gemm_pack_u64(packed, k, p, b, row, col))
-    report(table, benchmark, tier, "gemm pack", how, seconds, k * p, "Gel/s", limits.memory(16 * k * p) / 16, "memcpy")
+    report(figures, benchmark, tier, "gemm pack", how, seconds, k * p, "Gel/s", limits.memory(16 * k * p) / 16, "memcpy")
 
 
 @pytest.mark.parametrize("bits", [63, 31, 16])
-def test_compare(benchmark, table, limits, kernels, tier, bits):
+def test_compare(benchmark, figures, limits, kernels, tier, bits):
     """Leaves and levels of one of two evaluators who expands its words; every opened plane is one bit."""
     n, counts, rk = 1 << 16, np.empty(8, np.uint32), key(kernels)
     kernels.compare_counts(ptr(counts), bits, 0)
@@ -279,17 +208,17 @@ def test_compare(benchmark, table, limits, kernels, tier, bits):
     seconds = measure(benchmark, n, run)
     aes, words = limits.aes(tier), (hot + mask + open1 + open2 + and1 + and2) / 64
     limit = aes / (8 * words) if aes else None
-    report(table, benchmark, tier, "compare", f"{bits} bits", seconds, n, "Gel/s", limit, "aes" if aes else None)
+    report(figures, benchmark, tier, "compare", f"{bits} bits", seconds, n, "Gel/s", limit, "aes" if aes else None)
 
 
 @pytest.mark.parametrize("k", [4, 6, 8])
-def test_lookup(benchmark, table, kernels, tier, k):
+def test_lookup(benchmark, figures, kernels, tier, k):
     n, columns = 1 << 14, 3
     words = max(1, (1 << k) // 64)
     args = [ptr(a) for a in (uniform(columns, n), uniform(columns, 1 << k), uniform(n, words), uniform(n))]
     seconds = measure(benchmark, n << k, lambda: kernels.lookup_u64(args[0], args[1], columns, k, args[2], args[3], n, 1))
     size, amount = f"{columns} tables of {1 << k}", columns * n << k
-    report(table, benchmark, tier, "lookup", size, seconds, amount, "Gadd/s", None, None)
+    report(figures, benchmark, tier, "lookup", size, seconds, amount, "Gadd/s", None, None)
 
 
 ELSEWHERE = """
@@ -314,7 +243,7 @@ print(sorted(times[1:])[len(times) // 2 - 1])
     ("what", "n", "threads", "rounds"),
     [("uint64", 256, 1, 5), ("float64", 1024, 1, 9), ("gemm", 1024, 1, 9), ("gemm", 1024, 2, 9)],
 )
-def test_numpy_and_threads(benchmark, table, what, n, threads, rounds):
+def test_numpy_and_threads(benchmark, figures, what, n, threads, rounds):
     """NumPy's products on one thread, and ours on one and two, packing included: each in a process of its own."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPC_THREADS": str(threads)}
     command = [sys.executable, "-c", ELSEWHERE, what, str(n), str(rounds)]
@@ -322,4 +251,4 @@ def test_numpy_and_threads(benchmark, table, what, n, threads, rounds):
     benchmark.pedantic(lambda: None, rounds=1)
     name = f"gemm, {threads} thread{'s' * (threads > 1)}" if what == "gemm" else f"numpy {what}"
     tier = TIERS[0] if what == "gemm" else "numpy"
-    report(table, benchmark, tier, name, f"{n}x{n}x{n}", seconds, n**3, "GMAC/s", None, None)
+    report(figures, benchmark, tier, name, f"{n}x{n}x{n}", seconds, n**3, "GMAC/s", None, None)

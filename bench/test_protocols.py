@@ -1,72 +1,78 @@
-"""Whole operations between real processes: seconds, rounds, bytes, error, and the ratio to NumPy in the clear.
+"""Whole operations between real processes: the rows of `mpc bench`, and how far they are from what the kernels allow.
 
-    make bench                                   # everything
+    make bench                                   # everything but the suite `heavy`
     .venv/bin/python -m pytest bench/test_protocols.py -p benchmark --benchmark-only -k "relu or matmul"
 
-The jobs are those of `mpc bench` (mpc/bench/jobs.py), which also tells offline and online apart; here they stand beside the
-kernels. All parties and the dealer run on this machine, preprocessing included, over ZeroMQ ipc without encryption. Medians
-after one warm-up.
+`measure` runs a job, warms up, and tells what `mpc bench` tells; pytest-benchmark is shown the seconds that the parties
+measured. All parties and the dealer run on this machine, preprocessing included, without encryption.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import os
 from typing import Any
 
-import numpy as np
 import pytest
+from limits import REGISTER, Limits
 
-import mpc
-from mpc.bench.jobs import JOBS
-from mpc.bench.measure import Work
+from mpc.bench.jobs import GROWING, JOBS, MODELS, OPERATIONS, PRIMITIVES, Job
+from mpc.bench.measure import Setting, measure
+from mpc.net.shaped import Network
+from mpc.ring.kernels import kernels
 
-REPEAT = 5
-SETTINGS = [("helper", 3), ("replicated", 3), ("additive", 2)]
-ROWS: list[str] = []
-
-
-@pytest.fixture(scope="module", params=SETTINGS, ids=lambda v: f"{v[0]}{v[1]}")
-def session(request: pytest.FixtureRequest) -> Any:
-    protocol, parties = request.param
-    with mpc.local(parties=parties, protocol=protocol) as s:
-        yield s
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_operation(name: str, session: mpc.Session, benchmark: Any) -> None:
-    job = JOBS[name]
-    data = job.inputs(name)
-    work, seconds = Work(session, job, data), list[float]()
-
-    def run(*arrays: mpc.Array) -> np.ndarray:
-        value: np.ndarray = job.private(*arrays).reveal()
-        seconds.append(work.seconds())
-        return value
-
-    value = benchmark.pedantic(run, setup=lambda: (work.prepare(), {}), rounds=REPEAT, warmup_rounds=1)
-    start = time.perf_counter()
-    plain = job.plain(*data)
-    clear = time.perf_counter() - start
-    median = statistics.median(seconds[1:])
-    sent = [sum(m.sent.values()) for m in session.measured]
-    dealt = 0 if session.protocol.cycle > 1 else sent.pop()  # where parties take turns at dealing it counts as sent
-    error = float(np.max(np.abs(value.astype(float) - plain.astype(float))))
-    extra = ""
-    if name.startswith("matmul"):
-        words = [d.astype(np.int64).view(np.uint64) for d in data]
-        start = time.perf_counter()
-        np.matmul(*words)
-        extra = f"   NumPy uint64 in the clear takes {(time.perf_counter() - start) / median:.1f} times as long"
-    benchmark.extra_info.update(protocol=session.protocol_name, seconds=median, rounds=session.measured[0].rounds, error=error)
-    ROWS.append(
-        f"{name:15} {session.protocol_name:9} {median * 1e3:9.2f} ms {session.measured[0].rounds:5} rounds "
-        f"{max(sent) / 1e6:8.2f} MB sent {dealt / 1e6:8.2f} MB dealt   error {error:.1e}   "
-        f"NumPy {clear * 1e3:8.2f} ms{extra}"
-    )
+REPEAT = 3
+HELPER, ADDITIVE, REPLICATED = Setting("helper", 3, None), Setting("additive", 2, None), Setting("replicated", 3, None)
+LAN, WAN = (Setting("helper", 3, Network.of(name)) for name in ("lan", "wan"))
+GROWTH = [10**k for k in range(3, 7)]
+OTHERS = [  # what is measured under the other protocols too
+    *("matmul256", "mul1e6", "relu1e6", "lt1e6", "sigmoid1e5", "exp1e5", "reciprocal1e5", "softmax1000x10", "chain200"),
+    *("max1000x16", "conv2d_64_56", "sort1e4", "lenet32"),
+]
+CASES: list[tuple[str, Job, Setting, int | None]] = [
+    *((name, JOBS[name], HELPER, None) for name in (*PRIMITIVES, *OPERATIONS, *MODELS)),
+    *((name, JOBS[name], setting, None) for setting in (ADDITIVE, REPLICATED) for name in OTHERS),
+    *((name, JOBS[name], LAN, None) for name in ("matmul1024", "relu1e6", "sigmoid1e5", "softmax1000x10", "lenet32")),
+    *((name, JOBS[name], WAN, None) for name in ("sigmoid1e5", "softmax1000x10", "lenet32")),
+    *((name, GROWING[name](n), HELPER, n) for name in ("mul", "relu") for n in GROWTH),
+]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def table() -> Any:
-    yield
-    print("\n\n" + "\n".join(ROWS))
+class Clock:
+    """Goes on by what parties measured."""
+
+    now = 0.0
+
+
+def clock() -> float:
+    return Clock.now
+
+
+def limit(row: dict[str, Any], limits: Limits) -> float | None:
+    """Seconds of the multiplications at the rate of a multiplier, or of writing every word once as memcpy does, whichever is
+    longer, on all cores."""
+    tier = kernels().tier
+    if tier not in REGISTER or row["words_written"] < 1e6:
+        return None
+    least = max(row["multiplications"] / limits.multiply("u64", tier), 8 * row["words_written"] / limits.memory(1 << 26))
+    return float(least) / len(os.sched_getaffinity(0))
+
+
+@pytest.mark.benchmark(timer=clock)
+@pytest.mark.parametrize(
+    ("name", "job", "setting", "elements"), CASES, ids=[f"{n}-{e or ''}-{s.protocol}-{s.network_name}" for n, _, s, e in CASES]
+)
+def test_operation(
+    name: str, job: Job, setting: Setting, elements: int | None, benchmark: Any, figures: Any, limits: Limits
+) -> None:
+    row = measure(name, job, setting, REPEAT)
+    samples = iter(row["samples"])
+
+    def show() -> None:
+        Clock.now += next(samples)
+
+    benchmark.pedantic(show, rounds=len(row["samples"]))
+    least = None if setting.network else limit(row, limits)
+    row |= {} if least is None else {"ratio_to_limit": row["seconds"] / least}
+    row |= {} if elements is None else {"elements": elements}
+    figures.rows.append(row)
+    benchmark.extra_info.update({key: value for key, value in row.items() if key != "profile"})

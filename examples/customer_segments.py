@@ -107,9 +107,7 @@ def main():
     study = mpc.Study(customer_segments, protocol="helper")
     print(study, end="\n\n", flush=True)
     outcome = run_live(study)
-    print(f"measured {outcome.rounds:,} rounds, {sum(outcome.links.values()):,} bytes", end=" ")
-    print("(as predicted)" if outcome.as_predicted else "(NOT as predicted)", end=", ")
-    print(f"{outcome.seconds:.2f} s for {len(table()[0])} customers\n")
+    print(f"{outcome} for {len(table()[0])} customers\n")
     compare(outcome)
     print(f"\nPlot: {PLOT}")
 

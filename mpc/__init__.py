@@ -2,7 +2,14 @@
 
 from . import fft, linalg, ml, nn, optim, random
 from .ir.types import BOOL as bool
+from .ir.types import INT8 as int8
+from .ir.types import INT16 as int16
+from .ir.types import INT32 as int32
 from .ir.types import INT64 as int64
+from .ir.types import UINT8 as uint8
+from .ir.types import UINT16 as uint16
+from .ir.types import UINT32 as uint32
+from .ir.types import UINT64 as uint64
 from .ir.types import DType, field, fixed32, fixed64, fixed128
 from .lang.array import Array
 from .lang.checkpoint import load, save
@@ -60,6 +67,7 @@ from .lang.creation import (
     zeros,
     zeros_like,
 )
+from .lang.disclosure import suppress
 from .lang.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .lang.elementwise import (
     absolute,
@@ -125,7 +133,7 @@ from .lang.manipulation import (
     unstack,
     vstack,
 )
-from .lang.program import Input, Output, Program, program
+from .lang.program import Input, Output, Program, Stored, program
 from .lang.reductions import (
     all,
     any,

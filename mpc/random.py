@@ -6,6 +6,8 @@ is revealed, once; parties keep it as long as the array lives.
 
 from __future__ import annotations
 
+import decimal
+import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from .ir.trace import user_line
 from .ir.types import BOOL
 from .lang import core
 from .lang.array import Array, tracing, whole
-from .lang.core import add, less, multiply, reshape, retype, shift_right
+from .lang.core import add, less, multiply, reshape, retype, shift_right, subtract
 from .lang.elementwise import smooth
+from .lang.function import gate
 from .lang.integers import from_bits, remainder
 from .lang.piecewise import Curve
 from .lang.session import Session
@@ -29,6 +32,8 @@ SLACK = 20  # bits more than needed: results are uniform to 2^-20
 KEY = 60  # bits of words that are compared or divided
 COSINE = Curve(lambda v: np.cos(2 * np.pi * v), 0.0, 1.0, 2.0**-14)
 SINE = Curve(lambda v: np.sin(2 * np.pi * v), 0.0, 1.0, 2.0**-14)
+FINE = 60  # bits of the probabilities of noise
+TAIL = 45  # noise of a scale ends where its probability is e^-45
 
 
 def _tuple(shape: Shape) -> tuple[int, ...]:
@@ -94,3 +99,47 @@ def permutation(source: Source, x: int | Array) -> Array:
     """A uniform permutation of 0 .. n-1, or of the rows of x: one shuffle."""
     scope = tracing.get() or source.scope
     return shuffle(x if isinstance(x, Array) else whole(np.arange(x), scope))  # type: ignore[no-any-return]
+
+
+def discrete_laplace(source: Source, shape: Shape, scale: float) -> Array:
+    """int64 k with probability in proportion to exp(-|k| / scale), that no party knows.
+
+    The difference of two geometric variables, whose binary digits are independent: digit j is 1 with probability
+    1 / (1 + exp(2^j / scale)) (Dwork et al., EUROCRYPT 2006, section 4). Each digit compares a uniform word of 60 bits with
+    that probability, so an element is within 2^-54 of the distribution; |k| < 2^ceil(log2(45 scale)), at most 2^61.
+    """
+    count = max(1, math.ceil(math.log2(TAIL * scale))) if scale > 0 else 0
+    if not 0 < count <= 61:
+        raise UsageError(f"discrete Laplace noise of scale {scale}: above 0, up to 2^55 (at {user_line()})")
+    shape = _tuple(shape)
+    ones = np.array([_digit(j, scale) for j in range(count)], np.int64).reshape(count, *[1] * (1 + len(shape)))
+    digits = less(words(source, (count, 2, *shape), FINE), ones)
+    pair = from_bits(digits, range(count))
+    return subtract(pair[0], pair[1])
+
+
+def _digit(j: int, scale: float) -> int:
+    """2^60 / (1 + exp(2^j / scale)), the same at every party: correctly rounded, where float64 has too few digits."""
+    with decimal.localcontext(decimal.Context(prec=60)):
+        return int(decimal.Decimal(1 << FINE) / (1 + (decimal.Decimal(1 << j) / decimal.Decimal(scale)).exp()))
+
+
+def private(x: Array, epsilon: float, sensitivity: float) -> Array:
+    """x with discrete Laplace noise: `epsilon`-differentially private towards whoever learns nothing else of the data.
+
+    sensitivity: by how much all elements of x together (the sum of their absolute changes) can change if one individual's data
+    do, roundings included; you declare it, and what a policy with `dp` charges is right only if it is. The noise is drawn
+    jointly in units of x's last bit: no party knows it, and there are no floating point digits to give it away (Mironov, CCS
+    2012). Besides epsilon, a delta of (1 + e^epsilon) 2^-54 an element. Parties still see the shapes and who takes part.
+    """
+    units = math.ceil(sensitivity * 2**x.dtype.fraction)
+    if x.dtype.is_bool or not (0 < epsilon < math.inf and units > 0):
+        raise UsageError(
+            f"private: numbers with epsilon and sensitivity above 0, not {x.dtype}, {epsilon}, {sensitivity} (at {user_line()})"
+        )
+    return noisy(x, epsilon=float(epsilon), units=units)
+
+
+@gate("private", lambda x, **stored: stored)
+def noisy(x: Array, *, epsilon: float, units: int) -> Array:
+    return add(x, retype(discrete_laplace(x, x.shape, units / epsilon), x.dtype))

@@ -37,16 +37,26 @@ def test_commands_exist(line: str):
 
 
 def test_there_are_commands():
-    assert {line.split()[0] for line in commands()} == {"keygen", "doctor", "audit", "approve", "run", "party", "compare"}
+    assert {line.split()[0] for line in commands()} == {
+        "keygen",
+        "doctor",
+        "audit",
+        "approve",
+        "run",
+        "party",
+        "compare",
+        "prep",
+    }
 
 
 def test_the_configuration(tmp_path: Path):
-    party, allow = blocks("toml")
-    (tmp_path / "party.toml").write_text(f"{party}\n{allow}")
+    party, *allow = blocks("toml")
+    (tmp_path / "party.toml").write_text("\n".join([party, *allow]))
     config = configs.read(str(tmp_path / "party.toml"))
     assert config.names == ("hospital_a", "hospital_b", "dealer") and config.data_parties == ("hospital_a", "hospital_b")
     assert config.endpoint(0, 2) == "tcp://10.0.0.1:7002" and config.endpoint(0, 1) == "tcp://10.0.0.1:7001"
     (study,) = blocks("python")
+    assert config.allow[0].min_group == 10 and config.allow[0].dp and config.allow[0].stored
     assert config.allow[0].source == policy.TAG + remote.digest(study)
 
 

@@ -175,10 +175,11 @@ def inputs(kind: str, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.full(size, 2.0**13), np.full(size, -(2.0**13) + 2.0**-16), np.ones(size, bool)  # the ends of a product's domain
 
 
-def talk(protocol: str, n: int, gate: Gate, kind: str, seed: int, size: int = SIZE) -> Session:
+def talk(protocol: str, n: int, gate: Gate, kind: str, seed: int, size: int = SIZE, compare: str = "lan") -> Session:
     """A session in which `gate` has run; of its results only zero times their sum is revealed, to party 0."""
     X, Y, C = inputs(kind, size)
     s = open_session(protocol, n, seed=seed, record=True)
+    s.compare = compare
     x, y, c = s.input(X, owner=0), s.input(Y, owner=n - 1), s.input(C, owner=n - 1)
     results = gate(x, y, c)
     s.reveal(*(r & False if r.dtype.is_bool else (r * 0).sum() for r in results), to=0)
@@ -192,6 +193,13 @@ def test_what_a_party_receives_is_uniform(protocol: str, n: int, gate: str):
         with talk(protocol, n, GATES[gate], kind, seed) as s:
             found = complaints(s)
             assert not found, f"seed {seed}, inputs {kind}:\n" + "\n".join(found)
+
+
+@each_setting
+@pytest.mark.parametrize("gate", ["less", "equal", "relu", "layer"])
+def test_what_a_party_receives_is_uniform_by_wide_trees(protocol: str, n: int, gate: str):
+    with talk(protocol, n, GATES[gate], "extreme", 11, compare="wan") as s:
+        assert not complaints(s)
 
 
 @pytest.mark.parametrize(("protocol", "n"), [(p, n) for p, n in PRIVATE if available()[p].cycle > 1], ids=lambda v: str(v))

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import metadata
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..lang.array import Array
 from ..lang.session import Session
+from ..launch import machine as rates
 from ..launch.local import local
 from ..net.shaped import Network
 from ..protocols.base import available
@@ -38,10 +40,13 @@ class Setting(NamedTuple):
     protocol: str
     parties: int
     network: Network | None  # None: this machine's own
+    compare: str = "auto"
 
     @property
     def network_name(self) -> str:
-        return "local" if self.network is None else self.network.name or str(self.network)
+        """Of the network, and how comparisons go where that is not the default."""
+        name = "local" if self.network is None else self.network.name or str(self.network)
+        return name if self.compare == "auto" else f"{name}, compare {self.compare}"
 
 
 def default_parties(protocol: str) -> int:
@@ -83,7 +88,7 @@ def measure(name: str, job: Job, setting: Setting, repeat: int = 5) -> Row:
     data = job.inputs(name)
     expected, clear = _in_the_clear(job, data)
     begin = time.monotonic()
-    with local(setting.parties, setting.protocol, network=setting.network) as session:
+    with local(setting.parties, setting.protocol, network=setting.network, compare=setting.compare) as session:
         work = Work(session, job, data)
         cost = session.cost(job.private(*work.prepare()))
         error = float(np.max(np.abs(work.run().astype(float) - expected), initial=0.0))
@@ -109,14 +114,17 @@ def measure(name: str, job: Job, setting: Setting, repeat: int = 5) -> Row:
         "parties": setting.parties,
         "network": setting.network_name,
         "size": job.size,
+        "ring": "2^64, 16 fraction bits",
         "seconds": seconds,
         "spread": (max(times) - min(times)) / seconds,
         "samples": times,
         "offline_seconds": statistics.median(p.offline_seconds for p in splits),
         "online_seconds": statistics.median(p.online_seconds for p in splits),
         "phases_apart": apart,
-        "predicted_seconds": cost.seconds(setting.network or THIS_MACHINE),
+        "predicted_seconds": cost.seconds(setting.network or THIS_MACHINE, rates.measured()),
         "rounds": cost.rounds,
+        "multiplications": cost.multiplications,
+        "words_written": cost.words,
         "bytes_per_party": max(evaluators),
         "offline_bytes": splits[0].offline_bytes,
         "online_bytes": splits[0].online_bytes,
@@ -185,13 +193,15 @@ def machine() -> dict[str, Any]:
 # ---- growth ----
 STEEP = 1.15  # exponent of time in elements, above which growth is called worse than linear
 LARGE = 100_000  # elements from which time is no longer mostly rounds
+FLAT = 1.5  # how much longer than at a smaller size an element may take
 
 
 def growth(rows: Sequence[Row]) -> list[Row]:
     """How the jobs of a scaling suite grow with their elements, and what is worse than linear.
 
     `exponent`: slope of log seconds over log elements from LARGE elements on (least squares); None with fewer than two
-    such sizes. `flags`: in words.
+    such sizes. `flat`: how many times as long as at a smaller size an element takes at most, from LARGE on. `element_bytes`:
+    what the process with most memory holds for each further element, between the two largest sizes. `flags`: in words.
     """
     series: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -201,16 +211,23 @@ def growth(rows: Sequence[Row]) -> list[Row]:
     for key, unsorted in series.items():
         of = sorted(unsorted, key=lambda r: int(r["elements"]))
         flags = []
-        exponent = _slope([r for r in of if r["elements"] >= LARGE])
+        large = [r for r in of if r["elements"] >= LARGE]
+        exponent, flat = _slope(large), _flatness(large)
         if exponent is not None and exponent > STEEP:
             flags.append(f"time grows like n^{exponent:.2f}")
+        elif flat > FLAT:
+            flags.append(f"an element takes up to {flat:.1f} times as long as at a smaller size")
+        held = [1e6 * (b["peak_mb"] - a["peak_mb"]) / (b["elements"] - a["elements"]) for a, b in pairwise(large)]
+        if len(held) > 1 and held[-1] > FLAT * held[-2] > 0:
+            flags.append(f"memory an element grows from {held[-2]:.0f} to {held[-1]:.0f} bytes")
         first, last = of[0], of[-1]
         ratio = last["elements"] / first["elements"]
         if last["bytes_per_party"] > 1.05 * ratio * first["bytes_per_party"]:
             flags.append("bytes grow faster than the elements")
         if last["rounds"] > first["rounds"]:
             flags.append(f"rounds grow from {first['rounds']} to {last['rounds']}")
-        found.append({**dict(zip(KEY[:4], key, strict=True)), "exponent": exponent, "flags": flags})
+        about = dict(zip(KEY[:4], key, strict=True))
+        found.append({**about, "exponent": exponent, "flat": flat, "element_bytes": held[-1] if held else None, "flags": flags})
     return found
 
 
@@ -219,6 +236,12 @@ def _slope(rows: Sequence[Row]) -> float | None:
         return None
     x, y = (np.log([r[k] for r in rows]) for k in ("elements", "seconds"))
     return float(np.polyfit(x, y, 1)[0])
+
+
+def _flatness(rows: Sequence[Row]) -> float:
+    """The most by which time an element exceeds that of a smaller size."""
+    each = [r["seconds"] / r["elements"] for r in rows]
+    return max((b / a for i, b in enumerate(each) for a in each[:i]), default=1.0)
 
 
 # ---- comparison ----

@@ -1,4 +1,4 @@
-"""Networks with their real architecture: LeNet, a BERT-base encoder layer, ResNet-18 and ResNet-50 (batch norm folded).
+"""Networks with their real architecture: LeNet, VGG-16, ResNet-18 and -50 (batch norm folded), BERT-base and a layer of it.
 
 Each is written once over a kit of layers. `mpc.nn` is the kit for secrets; `Clear`, here, the same in NumPy. All weights are
 arguments, in the order in which the network meets them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,8 +49,9 @@ class Clear:
         return np.moveaxis(np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))), -1, 1) + np.reshape(bias, (1, -1, 1, 1))
 
     @staticmethod
-    def max_pool2d(x: Plain, size: int = 2, stride: int | None = None) -> Any:
-        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))
+    def max_pool2d(x: Plain, size: int = 2, stride: int | None = None, padding: int = 0) -> Any:
+        padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (2, 3))
         return windows[:, :, :: stride or size, :: stride or size].max((4, 5))
 
     @staticmethod
@@ -84,6 +86,32 @@ def logreg(kit: Any, x: Any, y: Any, w: Any, epochs: int = 10) -> Any:
     return w
 
 
+# ---- one step of training a perceptron ----
+STEP = 0.25  # how far the weights follow their gradient
+
+
+def perceptron_data(normal: Normal, batch: int = 128, sizes: tuple[int, int, int] = (784, 128, 10)) -> list[Plain]:
+    """Samples, one-hot labels, and weight and bias of the two layers."""
+    inputs, hidden, classes = sizes
+    labels = np.eye(classes)[np.arange(batch) % classes]
+    layers = [normal(k, n) / math.sqrt(k / 2) for k, n in ((inputs, hidden), (hidden, classes))]
+    return [normal(batch, inputs), labels, layers[0], np.zeros(hidden), layers[1], np.zeros(classes)]
+
+
+def perceptron(kit: Any, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
+    """Scores (n, classes) of samples (n, inputs)."""
+    return kit.relu(x @ w1 + b1) @ w2 + b2
+
+
+def perceptron_step(x: Plain, labels: Plain, w1: Plain, b1: Plain, w2: Plain, b2: Plain) -> Plain:
+    """All weights after a step down the gradient of the mean cross entropy, one after the other: the chain rule by hand."""
+    hidden = Clear.relu(x @ w1 + b1)
+    scores = (Clear.softmax(hidden @ w2 + b2) - labels) / len(x)
+    inner = (scores @ w2.T) * (hidden > 0)
+    gradients = [x.T @ inner, inner.sum(0), hidden.T @ scores, scores.sum(0)]
+    return np.concatenate([(w - STEP * g).ravel() for w, g in zip((w1, b1, w2, b2), gradients, strict=True)])
+
+
 # ---- an encoder layer of a transformer (Vaswani et al., NeurIPS 2017; Devlin et al., NAACL 2019) ----
 class Encoder(NamedTuple):
     """Width of a token, attention heads, width of the feed-forward network."""
@@ -109,15 +137,62 @@ class Encoder(NamedTuple):
         length, width = x.shape[0], self.hidden // self.heads
 
         def heads(pair: Any) -> Any:
-            return np.transpose(kit.linear(x, *pair).reshape(length, self.heads, width), (1, 0, 2))
+            return kit.linear(x, *pair).reshape(length, self.heads, width).transpose(1, 0, 2)
 
-        scores = heads(query) @ np.transpose(heads(key), (0, 2, 1)) * (1 / math.sqrt(width))
-        mixed = np.transpose(kit.softmax(scores) @ heads(value), (1, 0, 2)).reshape(length, self.hidden)
+        scores = heads(query) @ heads(key).transpose(0, 2, 1) * (1 / math.sqrt(width))
+        mixed = (kit.softmax(scores) @ heads(value)).transpose(1, 0, 2).reshape(length, self.hidden)
         x = kit.layer_norm(x + kit.linear(mixed, *output), *norm1)
         return kit.layer_norm(x + kit.linear(kit.gelu(kit.linear(x, *up)), *down), *norm2)
 
 
 BERT_BASE = Encoder(hidden=768, heads=12, inner=3072)
+BERT_LAYERS, LAYER_WEIGHTS = 12, 16
+
+
+def bert_data(normal: Normal, length: int = 128, layer: Encoder = BERT_BASE, layers: int = BERT_LAYERS) -> list[Plain]:
+    """Embedded tokens, the weights of every layer, and weight and bias of pooler and classifier (two classes)."""
+    data = layer.data(normal, length)
+    for _ in range(layers - 1):
+        data += layer.data(normal, 1)[1:]
+    k = layer.hidden
+    return [*data, *(w / math.sqrt(k) for n in (k, 2) for w in (normal(k, n), normal(n)))]
+
+
+def bert(kit: Any, x: Any, *weights: Any, layer: Encoder = BERT_BASE) -> Any:
+    """Scores (1, 2) of the first of embedded tokens (length, hidden): all layers, tanh of the pooler, and a classifier."""
+    for i in range(0, len(weights) - 4, LAYER_WEIGHTS):
+        x = layer.run(kit, x, *weights[i : i + LAYER_WEIGHTS])
+    pooler, classifier = weights[-4:-2], weights[-2:]
+    return kit.linear(np.tanh(kit.linear(x[:1], *pooler)), *classifier)
+
+
+# ---- VGG-16 (Simonyan and Zisserman, ICLR 2015, configuration D) ----
+VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg_data(normal: Normal, side: int = 224, classes: int = 1000, narrower: int = 1, hidden: int = 4096) -> list[Plain]:
+    """An image, and weight and bias of the 13 convolutions and three layers; channels divided by `narrower`."""
+    data, channels = [normal(1, 3, side, side)], 3
+    for out in (n // narrower for stage in VGG16 for n in stage):
+        data += [normal(out, channels, 3, 3) * math.sqrt(2 / (9 * channels)), normal(out) * 0.1]
+        channels = out
+    widths = [channels * (side // 32) ** 2, hidden, hidden, classes]
+    for k, n in pairwise(widths):
+        data += [normal(k, n) * math.sqrt(2 / k), normal(n) * 0.1]
+    return data
+
+
+def vgg(kit: Any, x: Any, *weights: Any) -> Any:
+    """Images (n, 3, side, side) to scores (n, classes)."""
+    layers = iter(weights)
+    for stage in VGG16:
+        for _ in stage:
+            x = kit.relu(_conv(kit, x, layers, padding=1))
+        x = kit.max_pool2d(x)
+    x = x.reshape(x.shape[0], -1)
+    for _ in range(2):
+        x = kit.relu(kit.linear(x, next(layers), next(layers)))
+    return kit.linear(x, *layers)
 
 
 # ---- ResNet (He et al., CVPR 2016) ----
@@ -153,7 +228,7 @@ class ResNet(NamedTuple):
         """Images (n, 3, side, side) to scores (n, classes)."""
         layers = iter(weights)
         x = kit.relu(_conv(kit, x, layers, stride=2, padding=3))
-        x = kit.max_pool2d(_zeros_around(x), 3, 2)  # no value is negative here, so zeros change no maximum
+        x = kit.max_pool2d(x, 3, 2, padding=1)
         for stage, blocks in enumerate(self.stages):
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
@@ -175,10 +250,3 @@ RESNET50 = ResNet((3, 4, 6, 3), bottleneck=True)
 
 def _conv(kit: Any, x: Any, layers: Iterator[Any], stride: int = 1, padding: int = 0) -> Any:
     return kit.conv2d(x, next(layers), next(layers), stride=stride, padding=padding)
-
-
-def _zeros_around(x: Any) -> Any:
-    """Images with a border of zeros, one wide."""
-    n, c, h, w = x.shape
-    side, row = np.zeros((n, c, h, 1)), np.zeros((n, c, 1, w + 2))
-    return np.concatenate([row, np.concatenate([side, x, side], 3), row], 2)

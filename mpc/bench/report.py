@@ -24,9 +24,11 @@ def page(found: dict[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(
         machine=found["machine"],
         rows=rows,
+        limited=any("ratio_to_limit" in r for r in rows),
         growth={_series(g): g for g in found["growth"]},
         plots=plots(rows),
         details=[detail(r) for r in rows],
+        kernels=found.get("kernels", []),
         kinds=KINDS,
     )
 

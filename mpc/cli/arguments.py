@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..errors import UsageError
-from ..ir.types import BOOL, INT64, DType, fixed64
+from ..ir.types import BOOL, DType, fixed64, integer
 from ..lang.program import Program
 
 
@@ -14,7 +14,7 @@ def named(program: Program, text: str, option: str, example: str, given: Collect
     name, equals, value = text.partition("=")
     if not equals or not value:
         raise UsageError(f"{option} {text}: write NAME=VALUE, for example {option} {example}")
-    if name not in program.inputs:
+    if name not in program.inputs and (option == "--input" or name not in program.loads):
         known = ", ".join(f"{n} ({i.party})" for n, i in program.inputs.items()) or "none"
         raise UsageError(f"{option} {text}: the program has no input {name!r}; its inputs are {known}")
     if name in given:
@@ -35,6 +35,10 @@ def shape(text: str, value: str) -> tuple[tuple[int, ...], DType | None]:
         return found, None
     if kind.startswith("fixed64.") and kind[8:].isdigit():
         return found, fixed64(int(kind[8:]))
-    if kind not in ("int64", "bool"):
-        raise UsageError(f"--shape {text}: no dtype {kind!r}; there are int64, bool, fixed64 and fixed64.20 (fraction bits)")
-    return found, INT64 if kind == "int64" else BOOL
+    dtype = BOOL if kind == "bool" else integer(kind)
+    if dtype is None:
+        raise UsageError(
+            f"--shape {text}: no dtype {kind!r}; there are bool, int8 to int64, uint8 to uint64, fixed64 and fixed64.20 "
+            "(fraction bits)"
+        )
+    return found, dtype

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..launch.local import choose_protocol
 from ..net.shaped import Network
 from ..run.rehearse import duration, size_of
+from ..run.trees import choose_compare
 from . import files
 from .commands import main
 
@@ -41,14 +42,21 @@ SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
     metavar="NAME,NAME",
     help="local (this machine as it is), lan, wan; emulated without root.",
 )
+@click.option(
+    "--comparisons",
+    default="auto",
+    show_default=True,
+    metavar="HOW",
+    help="lan, wan, auto: as `mpc run --compare`. Several with commas between them.",
+)
 @click.option("--sizes", metavar="N,N", help="Elements of the scaling suite. Default: 1e3 to 1e7; 1e8 takes about 20 GB.")
 @click.option("--repeat", default=5, show_default=True, help="Runs that count, after a warm-up; the median is told.")
 @click.option("--json", "output", metavar="FILE", help="Save the figures, for --compare and `mpc report`.")
 @click.option("--compare", "before", metavar="FILE", help="Beside the figures of another time.")
 @click.option("--list", "listing", is_flag=True, help="List the jobs and stop.")
 def bench(
-    only: Sequence[str], suite: Sequence[str], protocols: Sequence[str], parties: str | None, networks: str, sizes: str | None,
-    repeat: int, output: str | None, before: str | None, listing: bool,
+    only: Sequence[str], suite: Sequence[str], protocols: Sequence[str], parties: str | None, networks: str,
+    comparisons: str, sizes: str | None, repeat: int, output: str | None, before: str | None, listing: bool,
 ) -> None:  # fmt: skip
     """Measure operations and models between real processes of this machine.
 
@@ -69,7 +77,7 @@ def bench(
     old = read(before)["rows"] if before else []
     if output:
         files.check_folder(output)
-    jobs = _jobs(only, suite, sizes, _settings(protocols, parties, networks))
+    jobs = _jobs(only, suite, sizes, _settings(protocols, parties, networks, comparisons))
     console = Console(stderr=True)
 
     def tell(name: str, setting: Setting, number: int) -> None:
@@ -86,9 +94,7 @@ def bench(
             Path(output).write_text(json.dumps(found, indent=1))
     _print(table(rows))
     for line in found["growth"]:
-        about = f"{line['name']}, {line['protocol']}, {line['parties']} parties, {line['network']}"
-        exponent = "" if line["exponent"] is None else f"n^{line['exponent']:.2f}"
-        click.echo(f"{about}: {exponent}  {'WORSE THAN LINEAR: ' + '; '.join(line['flags']) if line['flags'] else 'ok'}")
+        click.echo(told(line))
     if before:
         _print(comparison(rows, old))
 
@@ -126,8 +132,8 @@ def read(path: str) -> dict[str, Any]:
 
 
 # ---- what is to be measured ----
-def _settings(protocols: Sequence[str], parties: str | None, networks: str) -> list[Setting]:
-    settings = []
+def _settings(protocols: Sequence[str], parties: str | None, networks: str, comparisons: str) -> list[Setting]:
+    settings, ways = [], [choose_compare(how) for how in comparisons.split(",")]
     for protocol in protocols or ("helper", "additive"):
         takes = choose_protocol(protocol, default_parties(protocol)).parties
         counts = [default_parties(protocol)] if parties is None else [n for n in _numbers("--parties", parties) if n in takes]
@@ -135,7 +141,7 @@ def _settings(protocols: Sequence[str], parties: str | None, networks: str) -> l
             choose_protocol(protocol, _numbers("--parties", parties or "")[0])
         for network in networks.split(","):
             shape = None if network == "local" else Network.of(network)
-            settings += [Setting(protocol, n, shape) for n in counts]
+            settings += [Setting(protocol, n, shape, how) for how in ways for n in counts]
     return settings
 
 
@@ -175,17 +181,31 @@ def table(rows: Iterable[Row]) -> Table:
     shown.add_column("job", no_wrap=True)
     for title in ("protocol", "n", "network"):
         shown.add_column(title)
-    for title in ("time", "±", "offline", "online", "predicted", "rounds", "sent/party", "dealt", "peak", "error", "× NumPy"):
+    kept = list(rows)
+    limited = ["× limit"] if any("ratio_to_limit" in r for r in kept) else []
+    columns = ("time", "±", "offline", "online", "predicted", "rounds", "sent/party", "dealt", "peak", "error", "× NumPy")
+    for title in (*columns, *limited):
         shown.add_column(title, justify="right")
-    for r in rows:
+    for r in kept:
         name = f"{r['name']} {r['size']}" if "elements" in r else r["name"]
         shown.add_row(
             name, r["protocol"], str(r["parties"]), r["network"], duration(r["seconds"]), f"{r['spread'] / 2:.0%}",
             duration(r["offline_seconds"]), duration(r["online_seconds"]), duration(r["predicted_seconds"]), f"{r['rounds']:,}",
             size_of(r["bytes_per_party"]), size_of(r["offline_bytes"]), f"{r['peak_mb']:,.0f} MB", f"{r['max_error']:.1e}",
-            f"{r['ratio_to_numpy']:,.1f}",
+            f"{r['ratio_to_numpy']:,.1f}", *(f"{r['ratio_to_limit']:.1f}" if "ratio_to_limit" in r else "" for _ in limited),
         )  # fmt: skip
     return shown
+
+
+def told(line: Row) -> str:
+    """How a job grows, in a line."""
+    facts = [f"{line['name']}, {line['protocol']}, {line['parties']} parties, {line['network']}"]
+    if line["exponent"] is not None:
+        facts.append(f"n^{line['exponent']:.2f}, an element at most {line['flat']:.2f} times the time at a smaller size")
+    if line["element_bytes"] is not None:
+        facts.append(f"{line['element_bytes']:.0f} B of memory an element")
+    verdict = f"WORSE THAN LINEAR: {'; '.join(line['flags'])}" if line["flags"] else "ok"
+    return f"{'; '.join(facts)}  {verdict}"
 
 
 def comparison(rows: Sequence[Row], old: Sequence[Row]) -> Table:

@@ -104,6 +104,11 @@ def _shared(command: F) -> F:
                 help="A run behaves as if it ran over this network, a cost predicts for it: lan (0.2 ms, 1000 Mbit/s), "
                 "wan (40 ms, 100 Mbit/s), or RTT,RATE such as 10,300.",
             ),
+            click.option(
+                "--compare", default="auto", show_default=True, metavar="HOW",
+                help="How comparisons trade bytes for rounds: lan (fewest bytes), wan (fewest rounds), auto (what is faster on "
+                "--network; lan without one).",
+            ),
             click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text."),
         ]
     ):  # fmt: skip
@@ -124,11 +129,15 @@ shape_option = click.option(
 @click.option("--profile", is_flag=True, help="Also tell what each source line cost (on stderr): time, bytes, rounds.")
 @click.option("--trace", metavar="FILE", help="Save what every party did when, for chrome://tracing or Perfetto (.json).")
 @click.option("--output", metavar="FILE", help="Save the results: .npy or .csv (one result), .npz, .json.")
-@click.option("--prepared", metavar="FOLDER", help="What `mpc prep` dealt for this run: no dealer takes part. Used up by it.")
+@click.option(
+    "--prepared",
+    metavar="FOLDER",
+    help="What `mpc prep` dealt for this run: no dealer takes part. Used up. With --config, also a party's file alone.",
+)
 @click.pass_context
 def run(
     context: click.Context, program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    network: str | None, as_json: bool, local: bool, config: str | None, profile: bool, trace: str | None,
+    network: str | None, compare: str, as_json: bool, local: bool, config: str | None, profile: bool, trace: str | None,
     output: str | None, prepared: str | None,
 ) -> None:  # fmt: skip
     """Run a program: every party as a process of this machine, or one party of several hosts.
@@ -145,18 +154,17 @@ def run(
     Inputs that you leave out come from their `load` function, where the program gives one.
     """
     if config:
-        here = ("protocol", "parties", "truncation", "network", "local", "profile", "trace", "prepared")
-        fixed = [f"--{name}" for name in here if _given(context, name)]
-        if fixed:
-            raise UsageError(f"{fixed[0]} does not go with --config: the file says who takes part, and how")
-        return party_runs.run(config, program, inputs, output, as_json)
-    study = _study(program, inputs, None, protocol, parties, truncation, network)
+        _refuse(context, "protocol", "parties", "truncation", "network", "compare", "local", "profile", "trace")
+        return party_runs.run(config, program, inputs, output, as_json, prepared)
+    study = _study(program, inputs, None, protocol, parties, truncation, network, compare)
     if output:
         files.check_output(output, len(study.outputs))
     if trace:
         files.check_folder(trace)
     _warn(study)
     click.echo(f"{study}\n", err=True)
+    if prepared:
+        click.echo(f"the randomness of this run was dealt beforehand: {prepared}\n", err=True)
     outcome = run_live(study, profile=profile or trace is not None, prepared=prepared)
     click.echo(_measured(outcome), err=True)
     if profile:
@@ -179,6 +187,7 @@ def cost(
     parties: int | None,
     truncation: str,
     network: str | None,
+    compare: str,
     as_json: bool,
 ) -> None:
     """Count what a run will cost, without starting a process or sending a byte.
@@ -190,7 +199,7 @@ def cost(
     Example:
         mpc cost study.py --shape a=500x30 --shape b=400x30 --protocol additive
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
     _warn(study)
     click.echo(json.dumps({**_head(study), "cost": study.cost.as_dict()}, indent=2) if as_json else str(study.cost))
 
@@ -208,6 +217,7 @@ def audit(
     parties: int | None,
     truncation: str,
     network: str | None,
+    compare: str,
     as_json: bool,
     config: str | None,
     markdown: bool,
@@ -221,7 +231,7 @@ def audit(
     """
     if config:
         return party_runs.audit(config, program, inputs, shapes, as_json, markdown)
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
     _warn(study)
     found = study.audit
     click.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.as_markdown() if markdown else str(found))
@@ -231,23 +241,32 @@ def audit(
 @_shared
 @shape_option
 @click.option("--folder", required=True, metavar="FOLDER", help="Where to write a file for each party.")
+@click.option("--config", metavar="FILE", help="For the parties of this file, whose dealer this is: files are sealed for each.")
+@click.pass_context
 def prep(
-    program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    network: str | None, as_json: bool, folder: str,
+    context: click.Context, program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None,
+    truncation: str, network: str | None, compare: str, as_json: bool, folder: str, config: str | None,
 ) -> None:  # fmt: skip
     """Do the dealer's work for one run beforehand.
 
-    A dealer needs the program and the shapes of its inputs, no data. It writes a file for each party; hand every file to its
-    party alone, over a channel you trust. The run then takes place without a dealer. A file serves one run: it is noted as
-    used (in the folder MPC_LEDGER, by default ~/.local/state/mpc/used) and removed, and a copy is refused afterwards.
+    A dealer needs the program and the shapes of its inputs, no data. So it must be nobody who has data: --protocol is additive
+    if nothing is said (the helper of `helper` is a data party, whose part cannot be played before the data are there).
+    It writes a file for each party; hand every file to its party alone, over a channel you trust. With --config, any channel
+    will do: a file opens with its party's key alone, and only if this dealer wrote it. The run then takes place without a
+    dealer. A file serves one run: it is noted as used (in the folder MPC_LEDGER, by default ~/.local/state/mpc/used; with
+    --config, in the state folder) and removed, and a copy is refused afterwards.
 
     \b
     Example:
-        mpc prep study.py --shape a=500x30 --shape b=400x30 --protocol additive --folder deal-1
+        mpc prep study.py --shape a=500x30 --shape b=400x30 --folder deal-1
         mpc run study.py --input a=a.csv --input b=b.csv --protocol additive --prepared deal-1
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network)
-    paths = prepare_live(study, folder)
+    if config:
+        _refuse(context, "protocol", "parties", "truncation", "network", "compare")
+        paths = party_runs.prep(config, program, inputs, shapes, folder)
+    else:
+        chosen = protocol if _given(context, "protocol") else "additive"
+        paths = prepare_live(_study(program, inputs, shapes, chosen, parties, truncation, network, compare), folder)
     sizes = {str(p): p.stat().st_size for p in paths}
     click.echo(json.dumps(sizes, indent=2) if as_json else "\n".join(f"{p}  {size:,} bytes" for p, size in sizes.items()))
 
@@ -276,6 +295,13 @@ def protocols(as_json: bool) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
+def _refuse(context: click.Context, *names: str) -> None:
+    """Raises UsageError if one of these options is given."""
+    fixed = [f"--{name}" for name in names if _given(context, name)]
+    if fixed:
+        raise UsageError(f"{fixed[0]} does not go with --config: the file says who takes part, and how")
+
+
 def _given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
@@ -283,7 +309,7 @@ def _given(context: click.Context, name: str) -> bool:
 # ---- from arguments to a study ----
 def _study(
     path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str,
-    network: str | None,
+    network: str | None, compare: str,
 ) -> Study:  # fmt: skip
     program = load_program(path)
     data: dict[str, Any] = {}
@@ -300,7 +326,7 @@ def _study(
                 + ("" if shapes is None else f" (or, to cost or audit, --shape {name}=ROWSxCOLUMNS)")
             )
     with user_code():
-        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network)
+        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network, compare=compare)
 
 
 # ---- what is printed ----

@@ -24,6 +24,7 @@ from ..lang.program import Planned, Program
 from ..launch import config as configs
 from ..launch import policy, record, remote
 from ..launch.config import Config
+from ..launch.disclosure import audited
 from ..launch.local import Progress
 from ..launch.remote import Finished, Seat
 from ..run.rehearse import Report
@@ -37,10 +38,10 @@ GRACE = 5.0  # seconds that an interrupted party may take to say farewell
 PAUSE = 1.0  # seconds before a party of `mpc party` calls the others again
 
 
-def run(path: str, program: str, inputs: Sequence[str], output: str | None, as_json: bool) -> None:
+def run(path: str, program: str, inputs: Sequence[str], output: str | None, as_json: bool, prepared: str | None) -> None:
     """One run of this party."""
     with stoppable():
-        config, seat = _seat(path, program, inputs)
+        config, seat = _seat(path, program, inputs, prepared)
         if output:
             files.check_output(output, sum(config.me in o.parties for o in seat.program.outputs))
         finished = _run(config, seat, config.connect)
@@ -106,7 +107,7 @@ def approve(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str
     """
     config, loaded = configs.read(path), load_program(program)
     plan = _plan(config, loaded, inputs, shapes)
-    click.echo(plan.audit())
+    click.echo(audited(plan))
     request = remote.request(plan, remote.read_source(Path(program)))
     approval = policy.approve(config, request.source, request.outputs, request.program if exact else "")
     file = policy.approval_file(Path(program), config.me)
@@ -120,9 +121,11 @@ def approve(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str
 def audit(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str], as_json: bool, markdown: bool) -> None:
     """Who learns what among the parties of a configuration, and what this party's policy says to it."""
     config = configs.read(path)
-    plan = _plan(config, load_program(program), inputs, shapes)
-    request = remote.request(plan, remote.read_source(Path(program)))
-    found, verdict = plan.audit(), f"The policy of {config.me} allows this run."
+    loaded = load_program(program)
+    plan = _plan(config, loaded, inputs, shapes)
+    held = {s.name: contents.program for s in loaded.loads.values() if (contents := remote.stored(config, s.name))}
+    request = remote.request(plan, remote.read_source(Path(program)), held)
+    found, verdict = audited(plan), f"The policy of {config.me} allows this run."
     try:
         policy.permit(config, request, _approvals(config, Path(program)))
     except PolicyRefused as error:
@@ -188,7 +191,13 @@ def warn(config: Config) -> None:
         Console(stderr=True).print(Text(line, style="bold white on red"), soft_wrap=True)
 
 
-def _seat(path: str, program: str, inputs: Sequence[str]) -> tuple[Config, Seat]:
+def prep(path: str, program: str, inputs: Sequence[str], shapes: Sequence[str], folder: str) -> list[Path]:
+    """The dealer's work for one run of the parties of a configuration."""
+    config = configs.read(path)
+    return remote.prepare_for(config, _plan(config, load_program(program), inputs, shapes), Path(folder))
+
+
+def _seat(path: str, program: str, inputs: Sequence[str], prepared: str | None = None) -> tuple[Config, Seat]:
     config = configs.read(path)
     warn(config)
     _ = config.secrets
@@ -200,11 +209,11 @@ def _seat(path: str, program: str, inputs: Sequence[str]) -> tuple[Config, Seat]
             raise UsageError(f"--input {text}: {name!r} is {loaded.inputs[name].party}'s, and this is {config.me}")
         data[name] = files.read(value)
     with user_code():
-        return config, Seat(config, loaded, Path(program), data)
+        return config, Seat(config, loaded, Path(program), data, Path(prepared) if prepared else None)
 
 
 def _run(config: Config, seat: Seat, connect: float) -> Finished:
-    others = ", ".join(name for name in config.names if name != config.me)
+    others = ", ".join(name for name in seat.names if name != config.me)
     click.echo(f"{config.me}: waiting for {others}", err=True)
     with ExitStack() as stack:  # the display starts when all have agreed
 
@@ -212,7 +221,7 @@ def _run(config: Config, seat: Seat, connect: float) -> Finished:
             return stack.enter_context(shown(cost, config.number))
 
         def ready(plan: Planned, cost: Report) -> None:
-            click.echo(f"{plan.audit()}\n\nCost\n  {cost.summary()}\n", err=True)
+            click.echo(f"{audited(plan)}\n\nCost\n  {cost.summary()}\n", err=True)
 
         with user_code():
             finished = seat.run(progress, connect, ready)
@@ -235,7 +244,8 @@ def _plan(config: Config, program: Program, inputs: Sequence[str], shapes: Seque
         data[name] = shape(text, value)
     with user_code():
         data |= program.load({n for n, i in program.inputs.items() if i.party == config.me} - set(data))
-        absent = [n for n in program.inputs if n not in data]
+        data |= {n: held for n, s in program.loads.items() if n not in data and (held := remote.stored(config, s.name))}
+        absent = [n for n in (*program.inputs, *program.loads) if n not in data]
         if absent:
             raise UsageError(f"give the shape of {absent[0]!r}: --shape {absent[0]}=ROWSxCOLUMNS")
         return remote.plan(config, program, data)

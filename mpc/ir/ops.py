@@ -19,6 +19,7 @@ from .types import BOOL, INT64, DType, Type
 
 Params = dict[str, Any]
 ROUNDINGS = ("dither", "floor", "nearest")
+WIDE = "wide"  # parameter of an equation whose comparisons take one round, with more dealt (run/trees.py)
 SLACK = 3  # bits of a word that no truncation is by: its offset stays whole, and two evaluators shift by one bit more
 
 
@@ -97,7 +98,11 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
         if params["bits"] or op not in ("mul", "matmul"):
             x.dtype.refuse_field("rounding" if params["bits"] else "a convolution")
         fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
-        dtype = INT64 if x.dtype.kind == y.dtype.kind == "int" and not params["bits"] else DType("fixed", fraction)
+        if (x.dtype.wraps or y.dtype.wraps) and (params["bits"] or fraction):
+            raise TypeMismatch(f"{op} of {x.dtype} and {y.dtype}: convert integers with .astype first")
+        whole = x.dtype.is_int and y.dtype.is_int and not params["bits"]
+        # what is known modulo 2^w1 and 2^w2 has a product that is known modulo the smaller one
+        dtype = min(x.dtype, y.dtype, key=lambda d: d.width) if whole else DType("fixed", fraction)
         return Type(shape, dtype.within(x.dtype.ring), _secret(types))
 
     return rule
@@ -110,10 +115,16 @@ def _shift(params: Params, least: int, dtype: DType) -> None:
         raise TypeMismatch(f"rounding {params['rounding']!r} is none of {', '.join(ROUNDINGS)}")
 
 
+def _exact(dtype: DType, what: str) -> None:
+    if dtype.wraps:
+        raise TypeMismatch(f"{what} takes words that are exact: {dtype} is extended to int64 first")
+
+
 def _trunc(types: Sequence[Type], params: Params) -> Type:
     (x,) = types
     x.dtype.refuse_field("rounding (// % >>, fixed point, approximated functions)")
     _shift(params, 1, x.dtype)
+    _exact(x.dtype, "a truncation")
     if x.dtype.kind == "int":
         return x
     return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"], x.dtype.ring))
@@ -179,6 +190,7 @@ def _concatenate(types: Sequence[Type], params: Params) -> Type:
 def _test(types: Sequence[Type], params: Params) -> Type:
     if types[0].dtype.is_bool:
         raise TypeMismatch("a comparison takes numbers; for bool use & | ^ ~")
+    _exact(types[0].dtype, "a comparison")
     return types[0].with_dtype(BOOL.within(types[0].dtype.ring))
 
 
@@ -301,4 +313,4 @@ OPS: dict[str, Op] = {
 BILINEAR = frozenset({"mul", "matmul", "conv", "conv_transposed"})
 
 # Derived operations that a protocol may define as an elementwise gate of its own.
-ELEMENTWISE_GATES = frozenset({"relu", "spline", "exp", "sin", "cos"})
+ELEMENTWISE_GATES = frozenset({"keep", "relu", "spline", "exp", "sin", "cos"})

@@ -66,6 +66,8 @@ class Site(NamedTuple):
         reach, bits = max(-x.low, x.high), dtype.bits - slack
         if reach < 2.0**bits:
             return x
+        if dtype.wraps:  # that is what it is for
+            return None
         fractions = [t.dtype.fraction for t in self.types]
         scale = 2.0 ** -(sum(fractions) if self.eqn.op in PRODUCTS else fractions[0])
         fewer = f", or use fewer fraction bits than {dtype.fraction} (mpc.fixed{dtype.bits})" if dtype.fraction else ""
@@ -163,7 +165,12 @@ def _cumsum(s: Site, x: Interval) -> Range:
 
 def _input(s: Site) -> Range:
     declared = s.eqn.params.get("range")
-    return Interval(*map(float, declared)) if declared else None
+    return _word(*declared, s.eqn.types[0].dtype) if declared else None
+
+
+def _word(low: int, high: int, dtype: DType) -> Range:
+    """Numbers from low to high, if words hold them as they are: not a uint64 of 2^63 or more."""
+    return Interval(float(low), float(high)) if high < 2 ** (dtype.bits - WORD) else None
 
 
 def _same(s: Site, x: Interval, *others: Interval) -> Range:
@@ -303,6 +310,9 @@ DERIVED: dict[str, Callable[..., Range]] = {
     "cbrt": _growing(math.cbrt, TOP),
     "softmax": _unit(0, 1),
     "log_softmax": _log_softmax,
+    **dict.fromkeys(("bit_planes", "key_bits", "less_unsigned"), lambda s, *xs: BIT),
+    "quotient": lambda s, x, *y: hull(x, Interval(-x.high - 1, -x.low)),
+    "shift_word": lambda s, x: _cut(x, s.eqn.params["bits"]) if s.eqn.params["signed"] or x.low >= 0 else None,
 }
 
 
@@ -313,7 +323,8 @@ EXACT = ("relu", "maximum", "minimum", "absolute")
 class _Walk:
     """Carries intervals through programs; every body is walked once for each set of ranges it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, typed: bool = False) -> None:
+        self.typed = typed  # whether integer types narrower than a word are ranges too
         self.known: dict[Any, tuple[Program, list[Range]]] = {}
 
     def run(self, program: Program, ranges: Sequence[Range], loud: bool, where: Where = NOWHERE) -> tuple[Program, list[Range]]:
@@ -346,12 +357,21 @@ class _Walk:
         eqn = site.eqn
         if eqn.op in MOVES:
             return eqn, ins[MOVES[eqn.op] :]
+        if eqn.op in ("extend", "lowest"):
+            return self._extension(site, ins[0])
+        room = eqn.types[0].dtype.bits - TRUNCATION
+        if eqn.op == "shift_word" and ins[0] is not None and max(-ins[0].low, ins[0].high) < 2.0**room:
+            params = {"bits": min(eqn.params["bits"], room - 1), "rounding": "floor"}
+            eqn = replace(eqn, op="trunc", params=params, body=None)
+            site = site._replace(eqn=eqn)
         if eqn.op == "take":
             ins = ins[:1]  # whatever the position
         if eqn.types[0].dtype.is_bool and not (eqn.body and eqn.op != "thresholds"):
             return _windowed(eqn, ins), [BIT]
         if eqn.op == "b2a":
             ins = [BIT]
+        if eqn.op == "input" and self.typed and eqn.types[0].dtype.wraps and not eqn.params.get("range"):
+            return eqn, [_word(*eqn.types[0].dtype.bounds, eqn.types[0].dtype)]
         unknown: list[Range] = [None] * len(eqn.types)
         if eqn.body is None:
             known, core = [x for x in ins if x is not None], CORE.get(eqn.op)
@@ -368,6 +388,15 @@ class _Walk:
             known = [x for x in ins if x is not None and max(-x.low, x.high) <= limit]
             outs = [rule(site, *known) if len(known) == len(ins) else None]
         return _windowed(eqn if body is eqn.body else replace(eqn, body=body), ins), outs
+
+    def _extension(self, site: Site, x: Range) -> tuple[Eqn, list[Range]]:
+        """Of an integer of w bits: nothing is to be done while its word holds the value itself, or for a comparison with 0 less
+        than 2^w in size."""
+        eqn, dtype = site.eqn, site.types[0].dtype
+        low, high = dtype.bounds if eqn.op == "extend" else (1 - 2**dtype.width, 2**dtype.width - 1)
+        if x is not None and low <= x.low and x.high <= high:
+            return replace(eqn, op="retype", params={"dtype": [eqn.types[0].dtype.kind, 0]}, body=None), [x]
+        return eqn, [Interval(low, high) if eqn.op == "extend" and (self.typed or x is not None) else None]
 
     def _loop(self, eqn: Eqn, ins: list[Range], loud: bool, line: Where) -> tuple[Eqn, list[Range]]:
         """Ranges that hold in every iteration: what has not stopped growing after a few is unknown."""
@@ -421,7 +450,15 @@ def annotate(program: Program, ranges: Sequence[Range]) -> tuple[Program, list[R
     Issues a RangeWarning for every operation that may overflow or leave its domain. Every party comes to the same program, and
     its digest covers the declared ranges and the windows. In a field nothing overflows, and nothing is compared by size.
     """
-    known = any(r is not None for r in ranges) or any(e.op == "input" and e.params.get("range") for e in program.eqns)
-    if not known or ring_of(program.ring).primes:
-        return program, [None] * len(program.outs)
-    return _Walk().run(program, ranges, True)
+    inputs = [e for e in program.eqns if e.op == "input"]
+    found: list[Range] = [None] * len(program.outs)
+    annotated = program
+    if ring_of(program.ring).primes:
+        return program, found
+    if any(r is not None for r in ranges) or any(e.params.get("range") for e in inputs):
+        annotated, found = _Walk().run(program, ranges, True)
+    elif not any(e.types[0].dtype.wraps for e in inputs):
+        return program, found
+    if any(e.types[0].dtype.wraps for e in inputs):  # what types alone say is nothing to warn of
+        annotated, _ = _Walk(typed=True).run(program, ranges, False)
+    return annotated, found

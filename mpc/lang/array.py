@@ -61,6 +61,11 @@ class Settings:
                 f"{dtype}{where}: this session computes with {self.dtype.bits} bits (its dtype is {self.dtype}). Write "
                 f"mpc.fixed{self.dtype.bits}({dtype.fraction}), or open the session with dtype=mpc.fixed{dtype.bits}(f)"
             )
+        if dtype.wraps and self.dtype.ring != Ring.name:
+            raise TypeMismatch(
+                f"{dtype}{where}: integers of that width need words of 64 bits, and this session computes with {self.dtype}. "
+                "Write mpc.int64, which is its own integer, or open the session with dtype=mpc.fixed64(f)"
+            )
         return dtype.within(self.dtype.ring)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
+from ..run.audit import ZEROS
 from ..run.checkpoint import Contents
 from . import core
 from .array import Array
@@ -27,9 +29,7 @@ def save(path: str | Path, arrays: Any) -> None:
     session = leaves[0].scope.session if leaves else None
     if session is None:
         raise UsageError("mpc.save takes secret arrays of a session, at least one, outside functions that are traced")
-    types = [[list(x.shape), *x.dtype.plain] for x in leaves]
-    contents = Contents(session.protocol_name, list(session.names), types, _plain(structure))
-    session.save(Path(path).absolute(), [_fresh(x, session) for x in leaves], contents)
+    session.save(Path(path).absolute(), *to_keep(leaves, structure, session))
 
 
 def load(path: str | Path, session: Session) -> Any:
@@ -39,6 +39,19 @@ def load(path: str | Path, session: Session) -> Any:
     is closed.
     """
     arrays, structure = session.load(Path(path).absolute())
+    return nested(structure, arrays)
+
+
+def to_keep(leaves: Sequence[Array], structure: Any, session: Session) -> tuple[list[Array], Contents]:
+    """(fresh shares of these arrays, what everybody may know of them)."""
+    types = [[list(x.shape), *x.dtype.plain] for x in leaves]
+    behind = Contents.supplied(session.supplies(leaves))
+    contents = Contents(session.protocol_name, list(session.names), types, _plain(structure), behind)
+    return [_fresh(x, session) for x in leaves], contents
+
+
+def nested(structure: Any, arrays: Sequence[Array]) -> Any:
+    """The arrays, nested as a checkpoint says."""
     return unflatten(_nested(structure), arrays)
 
 
@@ -46,7 +59,7 @@ def _fresh(x: Array, session: Session) -> Array:
     """x in shares that no party could have predicted: x plus zeros that every party shares."""
     zeros = np.zeros(x.shape, bool if x.dtype.is_bool else float)
     for owner in range(session.n):
-        zero = session.input(zeros, owner, x.dtype, name="zeros of mpc.save")
+        zero = session.input(zeros, owner, x.dtype, name=ZEROS)
         x = core.bitwise_xor(x, zero) if x.dtype.is_bool else core.add(x, zero)
     return x
 

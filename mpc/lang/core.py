@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 from collections.abc import Sequence
 from math import floor, log2, prod
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 
 from ..errors import RangeError, SecretValueError, ShapeMismatch, TypeMismatch
 from ..ir.trace import user_line
-from ..ir.types import BOOL, INT64, DType
+from ..ir.types import BOOL, INT64, UINT64, DType, promote
 from ..ring.fixed import exact_fraction_bits
 from .array import Array, Axis, Scope, bind, constant, implements, scope_of, whole
+from .function import gate
+from .widths import WORD_BITS, exact, fits, is_zero, less_unsigned, plain_dtype, whole_words, word
+from .widths import retype as retype
 
 MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bits can use
 
@@ -27,14 +31,18 @@ def _plain(value: Any) -> np.ndarray:
     return array
 
 
-def _words(array: np.ndarray, fraction: int, scope: Scope) -> np.ndarray:
+def _words(array: np.ndarray, fraction: int, scope: Scope, dtype: DType = INT64) -> np.ndarray:
     ring = scope.settings.ring
-    if array.dtype.kind in "biuO" and (not fraction or array.dtype.kind == "O"):
-        array = array << fraction if fraction else array
-        if not ring.holds(array):
-            large = "" if ring.primes else f" of 2^{ring.bits - 1} or more"
-            raise RangeError(f"a public operand{large} does not fit {INT64.within(ring.name)} (at {user_line()})")
-        return ring.of(array)
+    if dtype.wraps or (array.dtype.kind in "biuO" and (not fraction or array.dtype.kind == "O")):
+        array, dtype = array << fraction if fraction else array, dtype.within(ring.name)
+        if not (fits(array, dtype) if dtype.wraps else ring.holds(array)):
+            low, high = dtype.bounds
+            size = "" if ring.primes else f" outside {low} .. {high}"
+            raise RangeError(
+                f"a public operand{size} does not fit {dtype} (at {user_line()}): convert the secret to a wider type with "
+                ".astype, or give a NumPy array of that type"
+            )
+        return whole_words(array, dtype) if dtype.wraps else ring.of(array)
     return ring.encode(array, fraction)
 
 
@@ -53,9 +61,9 @@ def as_array(value: Any, like: DType, scope: Scope) -> Array:
         if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
             raise TypeMismatch(f"a bool operand must be True or False (at {user_line()})")
         return constant(array.astype(np.uint8), like, scope)
-    if like.kind == "int" and not _is_integral(array):
+    if like.is_int and not _is_integral(array):
         raise TypeMismatch(f"fractional constants do not fit {like}; convert with .astype(mpc.fixed64()) (at {user_line()})")
-    return constant(_words(array, like.fraction, scope), like, scope)
+    return constant(_words(array, like.fraction, scope, like), like, scope)
 
 
 def _factor(value: Any, x: Array) -> tuple[Array, int]:
@@ -65,7 +73,8 @@ def _factor(value: Any, x: Array) -> tuple[Array, int]:
     """
     array, scope = _plain(value), scope_of(x)
     if _is_integral(array):
-        return constant(_words(array, 0, scope), INT64, scope), 0
+        like = x.dtype if x.dtype.wraps else INT64
+        return constant(_words(array, 0, scope, like), like, scope), 0
     size = float(np.max(np.abs(array), initial=0))
     wanted = (x.dtype.fraction or scope.settings.real.fraction) + max(0, -floor(log2(size)) if size else 0)
     ring, most = scope.settings.ring, min(wanted, MOST_FRACTION * scope.settings.bits // 64)
@@ -81,23 +90,36 @@ def _numbers(x: Array) -> Array:
     return bind("b2a", x) if x.dtype.is_bool else x
 
 
+def _common(*dtypes: DType) -> DType:
+    try:
+        return functools.reduce(promote, dtypes)
+    except TypeMismatch as error:
+        raise TypeMismatch(f"{error} (at {user_line()})") from None
+
+
+def _beside(secret: Array, other: Any) -> tuple[Array, np.ndarray]:
+    """A secret as a number that a public operand goes with, and that operand. NumPy's integers bring their width where the
+    secret has one that wraps; Python's, and real numbers that are whole, take the secret's."""
+    secret, plain = _numbers(secret), _plain(other)
+    if secret.dtype.wraps and plain.dtype.kind in "iu" and isinstance(other, (np.ndarray, np.generic)):
+        width = plain_dtype(plain.dtype)
+        assert width is not None
+        secret = astype(secret, _common(secret.dtype, width))
+    return secret, plain
+
+
 def _align(x: Any, y: Any) -> tuple[Array, Array]:
     """Both operands as arrays of one numeric dtype."""
     scope = scope_of(x, y)
     if not isinstance(x, Array) or not isinstance(y, Array):
-        secret, other = (x, y) if isinstance(x, Array) else (y, x)
-        secret = _numbers(secret)
-        plain = _plain(other)
-        if secret.dtype.kind == "int" and not _is_integral(plain):
+        secret, plain = _beside(*((x, y) if isinstance(x, Array) else (y, x)))
+        if secret.dtype.is_int and not _is_integral(plain):
             secret = astype(secret, scope.settings.real)
         other = as_array(plain, secret.dtype, scope)
         return (secret, other) if isinstance(x, Array) else (other, secret)
-    x, y = _numbers(x), _numbers(y)
-    if x.dtype.fraction < y.dtype.fraction:
-        x = astype(x, y.dtype)
-    elif y.dtype.fraction < x.dtype.fraction:
-        y = astype(y, x.dtype)
-    return x, y
+    common = _common(x.dtype, y.dtype)
+    common = INT64 if common.is_bool else common
+    return astype(x, common), astype(y, common)
 
 
 def _same_shape(*xs: Array) -> list[Array]:
@@ -127,25 +149,42 @@ def negative(x: Array) -> Array:
     return bind("neg", _numbers(x))  # type: ignore[no-any-return]
 
 
+def complement(x: Array) -> Array:
+    """-1 - x of integers: every bit turned, and their order."""
+    return bind("sub", retype(whole(-1, scope_of(x)), x.dtype), x)  # type: ignore[no-any-return]
+
+
 @implements("positive")
 def positive(x: Array) -> Array:
     """x."""
     return x
 
 
+def _factors(x: Array, y: Array) -> tuple[Array, Array]:
+    """Operands of a product: both integers of one type, or real numbers beside exact integers."""
+    if not x.dtype.wraps and not y.dtype.wraps:
+        return _numbers(x), _numbers(y)
+    common = _common(x.dtype, y.dtype)
+    if common.is_int:
+        return astype(x, common), astype(y, common)
+    return word(x), word(y)
+
+
 def product(op: str, x: Any, y: Any, **params: Any) -> Array:
     """A bilinear operation, truncated to the finer scale of its operands; one of them may be public."""
     scope = scope_of(x, y)
     if isinstance(x, Array) and isinstance(y, Array):
-        x, y = _numbers(x), _numbers(y)
+        x, y = _factors(x, y)
         # the result keeps the finer scale; an integer factor costs no truncation
         bits = min(x.dtype.fraction, y.dtype.fraction)
     elif isinstance(x, Array):
-        x = _numbers(x)
-        y, bits = _factor(y, x)
+        x, plain = _beside(x, y)
+        x = x if _is_integral(plain) else word(x)
+        y, bits = _factor(plain, x)
     else:
-        y = _numbers(y)
-        x, bits = _factor(x, y)
+        y, plain = _beside(y, x)
+        y = y if _is_integral(plain) else word(y)
+        x, bits = _factor(plain, y)
     return bind(op, x, y, bits=bits, rounding=scope.settings.rounding, **params)  # type: ignore[no-any-return]
 
 
@@ -153,10 +192,14 @@ def product(op: str, x: Any, y: Any, **params: Any) -> Array:
 def multiply(x: Any, y: Any) -> Array:
     """x * y, with broadcasting. |x * y| < 2^(61 - 2f) for fixed point with f fraction bits.
 
-    A public factor that is a fraction keeps 17 significant bits however small it is, so there |x| < 2^(44 - f).
+    A public factor that is a fraction keeps 17 significant bits however small it is, so there |x| < 2^(44 - f). An array of
+    factors has one scale: its largest element keeps 17 bits (all elements keep f after the point); multiply apart what differs
+    more in size.
     """
     if isinstance(x, Array) and isinstance(y, Array):
         x, y = _same_shape(x, y)
+        if x.dtype.is_bool != y.dtype.is_bool:
+            return where(x, y, 0) if x.dtype.is_bool else where(y, x, 0)
     return product("mul", x, y)
 
 
@@ -187,27 +230,33 @@ def square(x: Array) -> Array:
 
 
 def as_dtype(dtype: Any, scope: Scope) -> DType:
-    """The dtype of secrets that a NumPy dtype or Python type stands for: int64, bool, or the session's fixed point."""
+    """The dtype of secrets that a NumPy dtype or Python type stands for: an integer, bool, or the session's fixed point."""
     ring = scope.settings.dtype.ring
     if isinstance(dtype, DType):
         return dtype.within(ring)
     plain = np.dtype(dtype)
-    if plain == np.int64 or plain.kind == "b":
-        return (BOOL if plain.kind == "b" else INT64).within(ring)
-    if plain.kind == "f":
-        return scope.settings.real
+    found = scope.settings.real if plain.kind == "f" else plain_dtype(plain)
+    if found is not None:
+        return found.within(ring)
     raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
 
 
 @implements("astype")
 def astype(x: Array, dtype: Any) -> Array:
-    """x as another dtype. To fewer fraction bits: the session's rounding; to int64: floor."""
+    """x as another dtype. To fewer fraction bits: the session's rounding; to integers: floor, modulo their 2^w. To a wider
+    integer or a real number an integer of less than 64 bits is extended: two comparisons and a truncation, or nothing where
+    the ranges of the inputs show that it did not wrap around."""
     dtype = as_dtype(dtype, scope_of(x))
     if x.dtype == dtype:
         return x
     if dtype.is_bool:
         return not_equal(x, 0)
     x = _numbers(x)
+    if x.dtype.is_int and dtype.is_int and dtype.width <= x.dtype.width:
+        return retype(x, dtype)
+    x = word(x)
+    if dtype.wraps:
+        return retype(astype(x, INT64), dtype)
     up = dtype.fraction - x.dtype.fraction
     if up > 0:
         factor = whole(1 << up, scope_of(x))
@@ -216,12 +265,6 @@ def astype(x: Array, dtype: Any) -> Array:
         rounding = "floor" if dtype.kind == "int" else scope_of(x).settings.rounding
         x = bind("trunc", x, bits=-up, rounding=rounding)
     return retype(x, dtype)
-
-
-def retype(x: Array, dtype: DType) -> Array:
-    """The same integers read at another scale."""
-    dtype = dtype.within(x.dtype.ring)
-    return x if x.dtype == dtype else bind("retype", x, dtype=dtype.plain)
 
 
 def shift_right(x: Array, bits: int, rounding: str | None = None) -> Array:
@@ -235,8 +278,12 @@ def shift_right(x: Array, bits: int, rounding: str | None = None) -> Array:
 # ---- comparison and logic ----
 @implements("less")
 def less(x: Any, y: Any) -> Array:
-    """x < y as bool. Exact while x - y does not overflow its 64 bits."""
-    return bind("ltz", subtract(x, y))  # type: ignore[no-any-return]
+    """x < y as bool. Exact for every integer type but int64, and for int64 and fixed point while x - y does not overflow its
+    64 bits (0 < y is wrong for y = -2^63 alone). uint64 takes three comparisons."""
+    x, y = _align(x, y)
+    if x.dtype.wraps and not x.dtype.signed and x.dtype.width == WORD_BITS:
+        return less_unsigned(*_same_shape(x, y))
+    return bind("ltz", subtract(exact(x), exact(y)))  # type: ignore[no-any-return]
 
 
 @implements("greater")
@@ -262,7 +309,8 @@ def equal(x: Any, y: Any) -> Array:
     """x == y as bool."""
     if all(v.dtype.is_bool for v in (x, y) if isinstance(v, Array)):
         return invert(bitwise_xor(x, y))
-    return bind("eqz", subtract(x, y))  # type: ignore[no-any-return]
+    difference = subtract(x, y)
+    return is_zero(difference) if difference.dtype.wraps else bind("eqz", difference)
 
 
 @implements("not_equal")
@@ -326,11 +374,26 @@ def where(condition: Any, x: Any, y: Any) -> Array:
         return add(x, y)
     if not condition.dtype.is_bool:
         raise TypeMismatch(f"the condition of where must be bool, not {condition.dtype} (at {user_line()})")
+    if _is_zero(y) and isinstance(x, Array):
+        return _keep(*_same_shape(condition, _numbers(x)))
+    if _is_zero(x) and isinstance(y, Array):
+        return _keep(*_same_shape(invert(condition), _numbers(y)))
     if not isinstance(x, Array) and not isinstance(y, Array):  # both public: one product with the bit
         x, y = _plain(x), _plain(y)
         x, y = (v if v.dtype.kind == "f" else np.asarray(v, np.int64) for v in (x, y))  # NumPy's small integers would wrap
         return add(multiply(condition, x - y), y)
     return bind("select", *_same_shape(condition, *_align(x, y)))  # type: ignore[no-any-return]
+
+
+@gate("keep")
+def _keep(condition: Array, x: Array) -> Array:
+    zeros = broadcast_to(as_array(0, x.dtype, scope_of(x)), x.shape)
+    return bind("select", condition, x, zeros)  # type: ignore[no-any-return]
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether it is the public number 0."""
+    return not isinstance(value, Array) and np.ndim(value) == 0 and bool(value == 0)
 
 
 def _plain_or_array(value: Any) -> Any:
@@ -347,12 +410,19 @@ def axes_of(x: Array, axis: Axis) -> tuple[int, ...]:
     return tuple(sorted({a % x.ndim for a in axes}))
 
 
+def accumulator(x: Array, dtype: Any = None) -> Array:
+    """What a sum or product of many is of: NumPy's int64 or uint64 for integers and bool, unless a dtype is given."""
+    if dtype is not None:
+        return _numbers(astype(x, dtype))
+    return astype(x, INT64 if x.dtype.signed else UINT64) if x.dtype.wraps else _numbers(x)
+
+
 @implements("sum")
 def sum(x: Array, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Array:
-    """Sum over axes; exact. Bools count as 0 and 1."""
+    """Sum over axes; exact. Bools count as 0 and 1; integers are summed as int64 or uint64 (or `dtype`)."""
     axes = axes_of(x, axis)
-    x = x if dtype is None else astype(x, dtype)
-    y = bind("sum", _numbers(x), axis=list(axes)) if axes else _numbers(x)
+    y = accumulator(x, dtype)
+    y = bind("sum", y, axis=list(axes)) if axes else y
     return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(x.shape))) if keepdims else y
 
 
@@ -361,21 +431,24 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
     """Sums of the elements so far along an axis (of all elements if None); exact. Bools count as 0 and 1."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return bind("cumsum", _numbers(x), axis=axes_of(x, axis)[0])  # type: ignore[no-any-return]
+    return bind("cumsum", accumulator(x), axis=axes_of(x, axis)[0])  # type: ignore[no-any-return]
 
 
 @implements("mean")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Mean over axes: error below 2^(1-f) + 2^-17 of the mean. The sum must fit the dtype, |sum| < 2^(62-f)."""
+    """Mean over axes: error below 2^(1-f) + 2^-17 of the mean. The sum must fit the dtype, |sum| < 2^(62-f), and |mean| be
+    below 2^(60 - f - min(f, 23))."""
     count = prod(x.shape[a] for a in axes_of(x, axis))
     if not count:
         raise ShapeMismatch(f"mean of no elements (shape {x.shape}) at {user_line()}")
+    x = word(x)
     total, bits = sum(x, axis, keepdims), count.bit_length() - 1
     if total.dtype.kind == "int" or bits < 4:
         return multiply(total, 1 / count)
     # a power of two first: 1 / count as one factor would take 17 more bits of the word than the sum leaves
     total = shift_right(total, bits)
-    return total if count == 1 << bits else multiply(total, (1 << bits) / count)
+    # 24 bits of the other factor are enough, and leave fine scales room
+    return total if count == 1 << bits else multiply(total, builtins.round((1 << bits) / count * 2**24) / 2**24)
 
 
 @implements("var")
@@ -445,12 +518,8 @@ def squeeze(x: Array, axis: Axis = None) -> Array:
 
 def _joined(arrays: Sequence[Any]) -> list[Array]:
     scope = scope_of(*arrays)
-    secret = [a for a in arrays if isinstance(a, Array)]
-    if all(a.dtype.is_bool for a in secret):
-        return [as_array(a, BOOL, scope) for a in arrays]
-    secret = [_numbers(a) for a in secret]
-    finest = max((a.dtype for a in secret), key=lambda d: d.fraction)
-    return [astype(_numbers(a), finest) if isinstance(a, Array) else as_array(a, finest, scope) for a in arrays]
+    common = _common(*(a.dtype for a in arrays if isinstance(a, Array)))
+    return [astype(a, common) if isinstance(a, Array) else as_array(a, common, scope) for a in arrays]
 
 
 @implements("concatenate", "concat")

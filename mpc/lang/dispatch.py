@@ -92,8 +92,8 @@ def _numpys(name: str) -> Callable[..., Any] | None:
 
 
 def numpy_dtype(dtype: DType) -> np.dtype[Any]:
-    """What public values of a dtype are: float64, int64 or bool."""
-    return np.dtype({"fixed": np.float64, "int": np.int64, "bool": np.bool_}[dtype.kind])
+    """What public values of a dtype are: float64, bool, or an integer of the same name."""
+    return np.dtype(np.float64 if dtype.kind == "fixed" else str(dtype))
 
 
 def _plain_dtype(value: Any) -> Any:

@@ -1,20 +1,21 @@
-"""What can be asked about dtypes. Promotion: bool -> int64 -> fixed64(f), and of two scales the finer one.
+"""What can be asked about dtypes. Promotion (`ir.types.promote`): bool -> integers -> fixed64(f). As in NumPy, of two widths
+the wider, of a signed and an unsigned integer a signed one that holds both; of two scales the finer.
 
-Public operands are Python numbers and NumPy arrays; they take the secret's dtype where they fit it exactly (integers of any
-width, fractions at the scale of a fixed point). A public fraction with an int64 secret gives the session's fixed point.
+Public operands are Python numbers and NumPy arrays. Python's take the secret's dtype, NumPy's integers promote a narrower
+secret, and an int64 or fixed-point secret keeps its dtype. A public fraction with an integer gives the session's fixed point.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import TypeMismatch
-from ..ir.types import BOOL, INT64, DType
+from ..ir.types import DType, promote
 from .array import Array
-
-KINDS = {"bool": "bool", "int": "integral", "fixed": "real floating"}
+from .widths import plain_dtype
 
 
 class IntegerInfo(NamedTuple):
@@ -40,13 +41,13 @@ def _dtype_of(value: Any) -> Any:
 
 
 def iinfo(dtype: Any) -> Any:
-    """Limits of int64, or of a NumPy integer."""
+    """Limits of an integer type of secrets or of NumPy."""
     dtype = _dtype_of(dtype)
-    if dtype == INT64:
-        return IntegerInfo(64, -(2**63), 2**63 - 1, INT64)
-    if isinstance(dtype, DType):
-        raise TypeMismatch(f"iinfo of {dtype}: only int64 is an integer type of secrets")
-    return np.iinfo(dtype)
+    if not isinstance(dtype, DType):
+        return np.iinfo(dtype)
+    if not dtype.is_int:
+        raise TypeMismatch(f"iinfo of {dtype}: int8 to int64 and uint8 to uint64 are the integer types of secrets")
+    return IntegerInfo(dtype.width, *dtype.bounds, dtype)
 
 
 def finfo(dtype: Any) -> Any:
@@ -61,17 +62,17 @@ def finfo(dtype: Any) -> Any:
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
-    """Whether a dtype is of a kind: "bool", "integral", "signed integer", "real floating", "numeric", or a tuple of kinds."""
+    """Whether a dtype is of a kind: "bool", "integral", "signed integer", "unsigned integer", "real floating", "numeric", or a
+    tuple of kinds."""
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     if isinstance(kind, DType) or not isinstance(dtype, DType):
         return dtype == kind if isinstance(kind, DType) else bool(np.isdtype(dtype, kind))
-    own = KINDS[dtype.kind]
-    return kind == own or (kind == "signed integer" and own == "integral") or (kind == "numeric" and own != "bool")
-
-
-def _rank(dtype: DType) -> tuple[int, int]:
-    return ("bool", "int", "fixed").index(dtype.kind), dtype.fraction
+    if dtype.is_bool:
+        return bool(kind == "bool")
+    if not dtype.is_int:
+        return kind in ("real floating", "numeric")
+    return kind in ("integral", "numeric", "signed integer" if dtype.signed else "unsigned integer")
 
 
 def _secret_dtype(value: Any) -> DType | None:
@@ -79,17 +80,21 @@ def _secret_dtype(value: Any) -> DType | None:
     value = _dtype_of(value)
     if isinstance(value, DType):
         return value
-    plain = np.dtype(value) if isinstance(value, (np.dtype, type)) else np.asarray(value).dtype
-    return {"b": BOOL, "i": INT64, "u": INT64}.get(plain.kind)
+    return plain_dtype(np.dtype(value) if isinstance(value, (np.dtype, type)) else np.asarray(value).dtype)
+
+
+def _is_weak(value: Any) -> bool:
+    """Whether an operand takes the dtype of the others: Python's numbers."""
+    return isinstance(value, (int, float)) and not isinstance(value, (bool, np.generic))
 
 
 def result_type(*operands: Any) -> Any:
     """The dtype of a sum of these arrays, dtypes and numbers."""
     if not any(isinstance(_dtype_of(v), DType) for v in operands):
         return np.result_type(*operands)
-    known = [d for d in map(_secret_dtype, operands) if d is not None]
-    best = max(known, key=_rank)
-    if len(known) < len(operands) and best.kind != "fixed":
+    known = [d for d in map(_secret_dtype, (v for v in operands if not _is_weak(v))) if d is not None]
+    best = functools.reduce(promote, known)
+    if best.kind != "fixed" and any(_secret_dtype(v) is None for v in operands):
         raise TypeMismatch(
             f"{best} with a public fraction gives the session's fixed point: name it with .astype(mpc.fixed64(f))"
         )
@@ -99,4 +104,8 @@ def result_type(*operands: Any) -> Any:
 def can_cast(source: Any, target: DType) -> bool:
     """Whether every value of a dtype keeps its value as the other."""
     dtype = _secret_dtype(source)
-    return dtype is not None and _rank(dtype) <= _rank(target) and (dtype.kind != "int" or target.kind == "int")
+    if dtype is None or (dtype.is_int and not target.is_int):
+        return False
+    if dtype.is_int:
+        return target.bounds[0] <= dtype.bounds[0] and dtype.bounds[1] <= target.bounds[1]
+    return promote(dtype, target) == target

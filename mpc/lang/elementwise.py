@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import INT64, fixed64
+from ..ir.types import INT64, UINT64, fixed64
 from . import core
 from .array import Array, Axis, bind, constant, implements, scope_of, whole
 from .core import (
@@ -34,6 +34,7 @@ from .core import (
 )
 from .function import gate
 from .piecewise import Curve, Tail, extremes, fit, plan, window
+from .widths import exact
 
 
 @gate("relu")
@@ -43,6 +44,8 @@ def _relu(x: Array) -> Array:
 
 def relu(x: Array) -> Array:
     """max(x, 0), exact."""
+    if x.dtype.wraps:
+        return retype(_relu(exact(x)), x.dtype) if x.dtype.signed else x
     return _relu(core._numbers(x))
 
 
@@ -64,18 +67,26 @@ def _absolute(x: Array) -> Array:
 @implements("maximum", "fmax")
 def maximum(x: Any, y: Any) -> Array:
     """The larger of x and y, elementwise; exact."""
-    return _maximum(*core._align(x, y))
+    return _better(_maximum, *core._align(x, y))
 
 
 @implements("minimum", "fmin")
 def minimum(x: Any, y: Any) -> Array:
     """The smaller of x and y, elementwise; exact."""
-    return _minimum(*core._align(x, y))
+    return _better(_minimum, *core._align(x, y))
+
+
+def _better(f: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
+    if x.dtype == UINT64:
+        return where(less(x, y), *((y, x) if f is _maximum else (x, y)))
+    return retype(f(exact(x), exact(y)), x.dtype)
 
 
 @implements("absolute", "abs", "fabs")
 def absolute(x: Array) -> Array:
-    """|x|, exact."""
+    """|x|, exact; of an integer modulo its 2^w, as NumPy's."""
+    if x.dtype.wraps:
+        return retype(_absolute(exact(x)), x.dtype) if x.dtype.signed else x
     return _absolute(core._numbers(x))
 
 
@@ -89,8 +100,10 @@ def clip(x: Array, min: Any = None, max: Any = None) -> Array:
 @implements("sign")
 def sign(x: Array) -> Array:
     """-1, 0 or 1, of x's dtype."""
-    positive, neg = (astype(b, INT64) for b in (less(0, x), less(x, 0)))
-    return astype(subtract(positive, neg), x.dtype)
+    nonzero = astype(core.not_equal(x, 0), INT64)
+    if x.dtype.is_int and not x.dtype.signed:
+        return astype(nonzero, x.dtype)
+    return astype(subtract(nonzero, multiply(less(x, 0), 2)), x.dtype)
 
 
 @gate("thresholds", lambda x, values, bits: {"values": list(values), "bits": bits})
@@ -420,7 +433,7 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     if keepdims:
         shape = [1 if axis is None or a == axis % x.ndim else n for a, n in enumerate(x.shape)]
         return reshape(argmax(x, axis), shape)
-    x = core._numbers(x)
+    x = exact(core._numbers(x))
     if axis is None:
         x, axis = reshape(x, -1), 0
     (axis,) = core.axes_of(x, axis)

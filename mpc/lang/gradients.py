@@ -76,14 +76,16 @@ class Tape:
             out, saved = rule.forward(arrays, e.params)
             outs = [Value(out, True)]
         else:
-            outs = [Value(a, True) for a in self.emit(e, ins, where)]
+            outs = [Value(a, not a.dtype.is_bool) for a in self.emit(e, ins, where)]
         call = Call(e.op, e.params, arrays, [v.array for v in outs], [v.active for v in ins], saved)
 
         def pull(reached: list[Cotangent | None]) -> list[Cotangent | None]:
-            (g,) = reached
-            assert g is not None
-            found = rule.backward(call, g.array)
-            return [_further(x, g.shift) for x in found]
+            found: list[Cotangent | None] = [None] * len(ins)
+            for k, g in enumerate(reached):
+                if g is not None:  # several results have operands of their own
+                    parts = rule.backward(call._replace(result=k), g.array)
+                    found = [_further(x, g.shift) or before for x, before in zip(parts, found, strict=True)]
+            return found
 
         self.steps.append((pull, ins, outs))
         return outs

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TypeMismatch
+from ..errors import TypeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import INT64
+from ..ir.types import INT64, UINT64, DType
 from . import core
 from .array import Array, bind, implements, scope_of, whole
 from .core import (
@@ -28,8 +28,9 @@ from .core import (
     subtract,
 )
 from .elementwise import absolute
-from .function import gate
-from .wide import reciprocal
+from .function import function, gate
+from .wide import WORK, normalised_inverse, reciprocal
+from .widths import WORD_BITS, shift_word, word
 
 
 # ---- bits ----
@@ -42,34 +43,47 @@ def _bit_planes(x: Array, which: tuple[int, ...]) -> Array:
 
 
 def bits(x: Array, which: Sequence[int] | None = None) -> Array:
-    """Bits of the words of x (64 bits, or what the session has) in two's complement (of x 2^f for fixed point), as bool with a
-    new first axis, the lowest first; all by default. One comparison a bit."""
+    """Bits of x in two's complement (of x 2^f for fixed point), as bool with a new first axis, the lowest first: all of its
+    dtype, or these. One comparison a bit."""
     x = core._numbers(x)
-    return _bit_planes(x, tuple(range(x.dtype.bits) if which is None else which))
+    width = _width(x)
+    if which is not None and not all(0 <= k < width for k in which):
+        raise UsageError(f"bits {list(which)} of {x.dtype}: they are counted from 0 to {width - 1} (at {user_line()})")
+    return _bit_planes(x, tuple(range(width) if which is None else which))
 
 
-def from_bits(planes: Array, which: Sequence[int] | None = None) -> Array:
-    """The integer whose bits these are: the inverse of `bits`. One round; the others are 0."""
-    weights = np.array([1 << k for k in (range(len(planes)) if which is None else which)], object)
-    return _weighted(planes, weights.reshape(-1, *[1] * (planes.ndim - 1)))
+def _width(x: Array) -> int:
+    return x.dtype.width if x.dtype.is_int else x.dtype.bits
 
 
-def _weighted(planes: Array, weights: np.ndarray) -> Array:
+def from_bits(planes: Array, which: Sequence[int] | None = None, dtype: DType = INT64) -> Array:
+    """The integer whose bits these are, the lowest first by default: the inverse of `bits`. One round; the others are 0."""
+    which = range(len(planes)) if which is None else which
+    weights = np.array([1 << k for k in which], object)
+    return _weighted(planes, weights.reshape(-1, *[1] * (planes.ndim - 1)), dtype)
+
+
+def _weighted(planes: Array, weights: np.ndarray, dtype: DType) -> Array:
     words = whole(weights, scope_of(planes))
-    return core.sum(bind("mul", astype(planes, INT64), words, bits=0, rounding="dither"), 0)
+    return retype(core.sum(bind("mul", astype(planes, INT64), words, bits=0, rounding="dither"), 0), dtype)
 
 
-def _whole(*values: Any) -> list[Any]:
-    """Integer operands: secrets as int64, public ones as NumPy's."""
-    found = []
-    for v in values:
-        v = core._numbers(v) if isinstance(v, Array) else core._plain(v)
-        if v.dtype.kind != "int" if isinstance(v, Array) else v.dtype.kind == "f":
+def _integers(x: Array) -> np.ndarray:
+    """The value of a public array, modulo 2^w, as Python's integers."""
+    assert x.node.value is not None
+    found = np.asarray(scope_of(x).settings.ring.integers(x.node.value), object)
+    return np.asarray(found % (1 << x.dtype.width), object)
+
+
+def _whole(x: Any, y: Any) -> list[Array]:
+    """Integer operands, at one dtype; a public one is a constant."""
+    for v in (x, y):
+        kind = v.dtype if isinstance(v, Array) else core._plain(v).dtype
+        if kind.kind in ("fixed", "f"):
             raise TypeMismatch(
-                f"operations on bits take integers or bool, not {v.dtype} (at {user_line()}); .astype(mpc.int64) rounds down"
+                f"operations on bits take integers or bool, not {kind} (at {user_line()}); .astype(mpc.int64) rounds down"
             )
-        found.append(v)
-    return found
+    return list(core._align(x, y))
 
 
 def _bools(*values: Any) -> bool:
@@ -82,64 +96,78 @@ def bitwise_and(x: Any, y: Any) -> Array:
     if _bools(x, y):
         return core.bitwise_and(x, y)
     x, y = _whole(x, y)
-    if isinstance(x, Array) and isinstance(y, Array):
+    secret, words = (x, y.node.value) if y.node.value is not None else (y, x.node.value)
+    if words is None:
         x, y = core._same_shape(x, y)
-        return from_bits(core.bitwise_and(bits(x), bits(y)))
-    secret, public = (x, y) if isinstance(x, Array) else (y, x)
-    words = np.asarray(public.astype(object) % (1 << secret.dtype.bits), object)
-    together = int(np.bitwise_or.reduce(words.reshape(-1), initial=0))
-    which = [k for k in range(secret.dtype.bits) if together >> k & 1]
+        return from_bits(core.bitwise_and(bits(x), bits(y)), dtype=x.dtype)
+    public = _integers(y if secret is x else x)
+    together = int(np.bitwise_or.reduce(public.reshape(-1), initial=0))
+    which = [k for k in range(secret.dtype.width) if together >> k & 1]
     secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, public.shape))
     if not which:
         return core.multiply(secret, 0)
-    return _weighted(bits(secret, which), np.stack([np.asarray(words & 1 << k, object) for k in which]).reshape(
-        len(which), *[1] * (secret.ndim - public.ndim), *public.shape))  # fmt: skip
+    return _weighted(bits(secret, which), np.stack([np.asarray(public & 1 << k, object) for k in which]).reshape(
+        len(which), *[1] * (secret.ndim - public.ndim), *public.shape), secret.dtype)  # fmt: skip
 
 
 @implements("bitwise_or")
 def bitwise_or(x: Any, y: Any) -> Array:
     """x | y of bool or integers: x + y - (x & y)."""
-    return core.bitwise_or(x, y) if _bools(x, y) else subtract(add(*_whole(x, y)), bitwise_and(x, y))
+    if _bools(x, y):
+        return core.bitwise_or(x, y)
+    x, y = _whole(x, y)
+    return subtract(add(x, y), bitwise_and(x, y))
 
 
 @implements("bitwise_xor")
 def bitwise_xor(x: Any, y: Any) -> Array:
     """x ^ y of bool or integers: x + y - 2 (x & y)."""
-    return core.bitwise_xor(x, y) if _bools(x, y) else subtract(add(*_whole(x, y)), multiply(bitwise_and(x, y), 2))
+    if _bools(x, y):
+        return core.bitwise_xor(x, y)
+    x, y = _whole(x, y)
+    return subtract(add(x, y), multiply(bitwise_and(x, y), 2))
 
 
 @implements("invert", "bitwise_invert", "bitwise_not")
 def bitwise_invert(x: Array) -> Array:
     """~x of bool or integers: -1 - x."""
-    return subtract(-1, x) if x.dtype.kind == "int" else core.invert(x)
+    return core.complement(x) if x.dtype.is_int else core.invert(x)
 
 
 @implements("left_shift", "bitwise_left_shift")
 def bitwise_left_shift(x: Any, shift: Any) -> Array:
-    """x 2^shift modulo 2^64 for 0 <= shift < 64; a secret shift is compared with all of them."""
+    """x 2^shift modulo its 2^w for 0 <= shift < w; a secret shift is compared with all of them."""
     x, shift = _whole(x, shift)
-    if isinstance(shift, Array):
-        width = shift.dtype.bits
-        powers = np.array([1 << k for k in range(width)], object).reshape(-1, *[1] * shift.ndim)
-        power = _weighted(core.equal(expand_dims(shift, 0), np.arange(width).reshape(powers.shape)), powers)
-        return multiply(x, power)
-    factor = whole(np.asarray(1 << shift.astype(object), object), scope_of(x))
-    return bind("mul", x, factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
+    if shift.node.value is not None:
+        factor = retype(whole(np.asarray(1 << _integers(shift), object), scope_of(x)), x.dtype)
+        return bind("mul", x, factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
+    powers = np.array([1 << k for k in range(x.dtype.width)], object).reshape(-1, *[1] * shift.ndim)
+    places = [core.equal(shift, k) for k in range(x.dtype.width)]
+    return multiply(x, _weighted(core.stack(places), powers, x.dtype))
 
 
 @implements("right_shift", "bitwise_right_shift")
 def bitwise_right_shift(x: Any, shift: Any) -> Array:
-    """floor(x / 2^shift) for |x| < 2^62 and 0 <= shift < 64; a secret shift goes through its six bits."""
+    """floor(x / 2^shift) for 0 <= shift < w, exact for all integers of w bits; a secret shift goes through its bits."""
     x, shift = _whole(x, shift)
-    if not isinstance(shift, Array) and (shift == shift.reshape(-1)[:1]).all():
-        by = int(shift.reshape(-1)[0]) if shift.size else 0
-        x = core.broadcast_to(x, np.broadcast_shapes(x.shape, shift.shape))
-        return shift_right(x, by, "floor") if by < x.dtype.bits - 2 else negative(astype(less(x, 0), INT64))
-    x = x if isinstance(x, Array) else core.as_array(x, INT64, scope_of(shift))
-    for k in range(x.dtype.bits.bit_length() - 1):
-        stage = getitem(bits(shift, [k]), 0) if isinstance(shift, Array) else (shift >> k & 1).astype(bool)
-        x = core.where(stage, shift_right(x, 1 << k, "floor"), x)
-    return x  # type: ignore[no-any-return]
+    dtype, words = x.dtype, None if shift.node.value is None else _integers(shift)
+    x = word(x)
+    if words is not None and (words == words.reshape(-1)[:1]).all():
+        by = int(words.reshape(-1)[0]) if words.size else 0
+        return retype(_shifted_down(core.broadcast_to(x, np.broadcast_shapes(x.shape, words.shape)), by, dtype), dtype)
+    for k in range((dtype.width - 1).bit_length()):
+        stage = getitem(bits(shift, [k]), 0) if words is None else np.asarray(words >> k & 1, bool)
+        x = core.where(stage, _shifted_down(x, 1 << k, dtype), x)
+    return retype(x, dtype)
+
+
+def _shifted_down(x: Array, by: int, dtype: DType) -> Array:
+    """floor(x / 2^by) of the exact words of a dtype."""
+    if by and dtype.width == WORD_BITS:
+        return shift_word(x, by, dtype.signed)
+    if by >= x.dtype.bits - 2:
+        return core.negative(astype(less(x, 0), INT64))
+    return shift_right(x, by, "floor")
 
 
 # ---- division with remainder ----
@@ -147,8 +175,9 @@ def bitwise_right_shift(x: Any, shift: Any) -> Array:
 def floor_divide(x: Any, y: Any) -> Array:
     """floor(x / y), exact.
 
-    Public y: for integers |x| < 2^61, for fixed point |x| < 2^(61 - f) and y as it is encoded at x's scale. Secret y:
-    1 <= |y| < 2^15 and |x| < 2^28. ZeroDivisionError for a public zero.
+    Public y: for integers, of int64 |x| < 2^61; for fixed point |x| < 2^(61 - f) and y as it is encoded at x's scale. Secret
+    y other than 0: for integers |x| and |y| up to 2^32, for fixed point 1 <= |y| < 2^15 and |x| < 2^28.
+    ZeroDivisionError for a public zero.
     """
     quotient, _ = _divide(x, y)
     return quotient
@@ -157,15 +186,14 @@ def floor_divide(x: Any, y: Any) -> Array:
 @implements("remainder", "mod")
 def remainder(x: Any, y: Any) -> Array:
     """x - floor(x / y) y, exact: of y's sign, as Python's %. Domain: see `floor_divide`."""
-    quotient, (x, y) = _divide(x, y)
-    return subtract(x, multiply(quotient if quotient.dtype.kind == "int" else astype(quotient, INT64), y))
+    return divmod(x, y)[1]
 
 
 @implements("divmod")
 def divmod(x: Any, y: Any) -> tuple[Array, Array]:
     """(floor_divide(x, y), remainder(x, y))."""
     quotient, (x, y) = _divide(x, y)
-    return quotient, subtract(x, multiply(quotient if quotient.dtype.kind == "int" else astype(quotient, INT64), y))
+    return quotient, subtract(x, multiply(quotient if quotient.dtype.is_int else astype(quotient, INT64), y))
 
 
 def _divide(x: Any, y: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -173,29 +201,50 @@ def _divide(x: Any, y: Any) -> tuple[Array, tuple[Array, Array]]:
     x, y = core._align(x, y)
     if y.node.value is not None:  # public
         words = scope_of(x).settings.ring.integers(y.node.value)
+        words = words.view(np.uint64) if x.dtype == UINT64 else words
         if not words.all():
             raise ZeroDivisionError(f"division by a public zero at {user_line()}")
-        whole = _by_each(retype(x, INT64), words)
+        whole = _by_each(x if x.dtype == UINT64 else retype(word(x), INT64), words)
     else:
-        whole = _by_secret(*core._same_shape(x, y))
-    return astype(whole, x.dtype), (x, y)
+        by = _by_secret_integer if x.dtype.is_int else _by_secret
+        whole = by(*core._same_shape(*(word(v) for v in (x, y))))
+    return retype(whole, x.dtype) if x.dtype.is_int else astype(whole, x.dtype), (x, y)
 
 
 def _by_each(x: Array, y: np.ndarray) -> Array:
     """floor(x / y) for public y: those of one length in bits are worked on together."""
+    by = _unsigned_by_public if x.dtype == UINT64 else _by_public
     lengths = np.frexp(np.abs(y).astype(float))[1]
     if (lengths == lengths.reshape(-1)[:1]).all():
-        return _by_public(x, y)
+        return by(x, y)
     shape = np.broadcast_shapes(x.shape, y.shape)
     x, y, lengths = (reshape(core.broadcast_to(x, shape), -1), *(np.broadcast_to(v, shape).reshape(-1) for v in (y, lengths)))
     places = [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
-    parts = core.concatenate([_by_public(getitem(x, p), y[p]) for p in places])
+    parts = core.concatenate([by(getitem(x, p), y[p]) for p in places])
     return reshape(getitem(parts, np.argsort(np.concatenate(places))), shape)
 
 
+def _unsigned_by_public(x: Array, y: np.ndarray) -> Array:
+    """floor(x / y) of uint64: by 8 first, so that words are below 2^61. Large y are counted."""
+    most = (2**64 - 1) // int(y.min())
+    if most < 1 << 6:
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        reached = []
+        for k in range(1, most + 1):
+            inside = np.reshape([k * int(v) < 2**64 for v in y.reshape(-1)], y.shape)
+            reached.append(core.broadcast_to(core.bitwise_and(greater_equal(x, y * np.uint64(k)), inside), shape))
+        return core.sum(core.stack(reached), 0)
+    eighth = shift_word(retype(x, INT64), 3, False)
+    y = y.view(np.int64)
+    quotient = _by_public(eighth, y)
+    rest = subtract(retype(x, INT64), multiply(multiply(quotient, y), 8))  # below 8 y
+    return add(multiply(quotient, 8), _by_public(rest, y))
+
+
+@function(name="quotient")  # type: ignore[untyped-decorator]
 def _by_public(x: Array, y: np.ndarray) -> Array:
     """Estimates with reciprocals of 30 bits, and again of what remains, until the remainder is in [-2 y, 2 y)."""
-    sign, y = np.where(y < 0, -1, 1), np.abs(y)
+    sign, y = np.where(y < 0, -1, 1), np.minimum(np.abs(y).view("<u8"), 1 << 61).view("<i8")  # larger ones divide alike
     rest: Array = multiply(x, sign) if (sign < 0).any() else x
     quotient: Any = 0
     smallest, largest, size = int(y.min()), int(y.max()), 61.0  # |rest| < 2^size
@@ -204,7 +253,7 @@ def _by_public(x: Array, y: np.ndarray) -> Array:
     for _ in range(4):
         before = max(0, math.ceil(size) - 31)
         estimate = multiply(shift_right(rest, before, "floor"), inverse)
-        after = scale - before  # below 62: a divisor of 32 bits or more is done in one step
+        after = scale - before  # at most 61
         estimate = shift_right(estimate, after, "floor") if after >= 0 else multiply(estimate, 1 << -after)
         quotient, rest = (
             add(quotient, estimate) if isinstance(quotient, Array) else estimate,
@@ -217,22 +266,39 @@ def _by_public(x: Array, y: np.ndarray) -> Array:
     return add(quotient, _correction(rest, y))
 
 
-def _correction(rest: Array, y: Any) -> Array:
-    """floor(rest / y) for -2 y <= rest < 2 y."""
-    steps = core.stack([greater_equal(rest, v) for v in (-y, 0, y)])
+def _correction(rest: Array, y: Any, most: int = 1) -> Array:
+    """floor(rest / y) for -2 y <= rest < (most + 1) y."""
+    steps = core.stack([greater_equal(rest, k * y) for k in range(-1, most + 1)])
     return subtract(core.sum(steps, 0), 2)
 
 
 def _by_secret(x: Array, y: Array) -> Array:
     sign = subtract(1, multiply(less(y, 0), 2))
     x, y = multiply(x, sign), multiply(y, sign)
-    settings = scope_of(x).settings.dtype
-    inverse = reciprocal(y if y.dtype.kind != "int" else astype(y, settings))
+    inverse = reciprocal(y)
     quotient: Any = 0
     for _ in range(2):  # the reciprocal has 15 good bits, and again of the rest
         estimate = astype(multiply(x, inverse), INT64)
         quotient, x = add(quotient, estimate) if isinstance(quotient, Array) else estimate, subtract(x, multiply(estimate, y))
     return add(quotient, _correction(x, y))
+
+
+DIVISOR = 33  # |y| < 2^33
+
+
+@gate("quotient")
+def _by_secret_integer(x: Array, y: Array) -> Array:
+    """y n is in [2^32, 2^33) for a power of two n, and x / y = x n / (y n): a curve on [1, 2) gives 1 / (y n) with 22 good
+    bits. So the first quotient is off by 2^-21.5 of itself (at most 2^10.5) and what shifts drop, the second by less than 2."""
+    sign = subtract(1, multiply(less(y, 0), 2))
+    x, y = multiply(x, sign), multiply(y, sign)
+    inverse, scale = normalised_inverse(y, DIVISOR)
+    quotient: Any = 0
+    for drop in (4, 0):  # a first quotient of up to 2^32, times n, would leave its word
+        part = shift_right(multiply(shift_right(x, drop, "floor"), inverse), WORK.fraction, "floor")
+        estimate = shift_right(multiply(part, scale), DIVISOR - 1 - drop, "floor")
+        quotient, x = add(quotient, estimate) if isinstance(quotient, Array) else estimate, subtract(x, multiply(estimate, y))
+    return add(quotient, _correction(x, y, 2))
 
 
 # ---- rounding to whole numbers ----

@@ -21,6 +21,7 @@ from .core import (
     reshape,
     transpose,
 )
+from .dispatch import numpy_dtype
 
 
 def _on(axis: int, item: Any) -> tuple[Any, ...]:
@@ -87,7 +88,7 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: float
             ends = []
             for n in (before, after):
                 shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
-                ends.append(np.full(shape, bool(constant_values) if x.dtype.is_bool else constant_values))
+                ends.append(np.full(shape, constant_values, numpy_dtype(x.dtype)))
             x = concatenate([ends[0], x, ends[1]], axis) if before or after else x
         else:
             x = take(x, np.pad(np.arange(x.shape[axis]), (before, after), mode), axis)  # type: ignore[call-overload]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import linecache
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,11 +18,16 @@ from ..errors import InputError, UsageError
 from ..ir.program import Program as Equations
 from ..ir.program import Where
 from ..ir.types import DType
-from ..run.audit import Audit
+from ..protocols.base import Part
+from ..run.audit import Audit, Flow
+from ..run.checkpoint import Contents
 from ..run.rehearse import Report
 from .array import Array
+from .checkpoint import nested, to_keep
 from .function import flatten, unflatten
 from .session import Session
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,37 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Annotation of a result that stays shared, and of a parameter that is such a result of an earlier run.
+
+        def train(x: mpc.Input("a"), y: mpc.Input("b")) -> mpc.Stored("model"): ...
+        def predict(model: mpc.Stored("model"), x: mpc.Input("c")) -> mpc.Output("c"): ...
+
+    Each party keeps its shares on its own host, sealed under its key, in the state folder of its configuration (`mpc run
+    --config`). Arrays, or tuples, lists and dicts of them.
+    """
+
+    name: str
+    parties: tuple[str, ...] = field(default=(), init=False)  # nobody learns it
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "_-" for c in self.name):
+            raise UsageError(f"Stored({self.name!r}): a name has letters, digits, _ and -")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A result that stays shared."""
+
+    name: str
+    arrays: list[Array]
+    contents: Contents  # what everybody may know of it
+
+    def __str__(self) -> str:
+        return f"{self.name}: {', '.join(f'{x.dtype}{list(x.shape)}' for x in self.arrays)}"
+
+
+@dataclass(frozen=True)
 class Planned:
     """A program with the shapes of its inputs fixed, in a session: ready to be costed, audited, run."""
 
@@ -63,10 +100,21 @@ class Planned:
     names: list[str]  # of the results, each once
     lines: list[Where] = field(repr=False)  # where each result was computed
     structure: Any = field(repr=False)
+    revealed: list[bool] = field(repr=False)  # of each array in what `main` returns, or else it is kept
+    kept: list[Kept] = field(default_factory=list)
+    dealt: str = ""  # who dealt the randomness, where that was done beforehand
 
     @cached_property
     def equations(self) -> Equations:
-        return self.session.equations(self.results, self.receivers, self.names, self.lines)
+        return self.session.equations(self.results, self.receivers, self.names, self.lines, self._kept)
+
+    @property
+    def _kept(self) -> list[Array]:
+        return [x for kept in self.kept for x in kept.arrays]
+
+    def needs(self, party: int) -> tuple[list[int], dict[int, Part]]:
+        """What a party brings: see `Session.needs`."""
+        return self.session.needs([*self.results, *self._kept], party)
 
     def cost(self) -> Report:
         """Rounds, bytes and predicted time."""
@@ -74,7 +122,11 @@ class Planned:
 
     def audit(self) -> Audit:
         """Who supplies what and who learns what."""
-        return self.session.audit_of(self.equations)
+        everything = [*self.results, *self._kept]
+        earlier = self.session.supplies(everything, earlier=True)
+        found = self.session.audit_of(self.equations, earlier, list(map(str, self.kept)))
+        beforehand = [Flow((self.dealt,), "the randomness of this run, dealt beforehand", "mpc prep")] if self.dealt else []
+        return replace(found, inputs=(*found.inputs, *beforehand))
 
     def run(self) -> Any:
         """The results as `main` returns them, in NumPy arrays. (In a local session all of them, whoever the receiver.)
@@ -88,8 +140,9 @@ class Planned:
         return self.session.reveal_each(self.results, self.receivers, self.lines, last=True)
 
     def arrange(self, values: Sequence[Any]) -> Any:
-        """One value per result, as `main` returns them."""
-        return unflatten(self.structure, values)
+        """One value per result, as `main` returns them; None for one that is kept."""
+        rest = iter(values)
+        return unflatten(self.structure, [next(rest) if known else None for known in self.revealed])
 
 
 class Program:
@@ -104,28 +157,37 @@ class Program:
         except NameError as error:  # annotations as text (from __future__ import annotations) see global names alone
             raise UsageError(f"{main.__name__}: an annotation uses a name that is not global: {error}") from None
         self.inputs: dict[str, Input] = {}
+        self.loads: dict[str, Stored] = {}  # parameters that an earlier run has left
         for name, parameter in signature.parameters.items():
+            if isinstance(parameter.annotation, Stored):
+                self.loads[name] = parameter.annotation
+                continue
             if not isinstance(parameter.annotation, Input):
                 raise UsageError(f'{main.__name__}: annotate parameter {name!r} with mpc.Input("party"): who supplies it')
             self.inputs[name] = parameter.annotation
         returned = signature.return_annotation
         outputs = getattr(returned, "__args__", None) or (returned if isinstance(returned, tuple) else (returned,))
-        if not all(isinstance(o, Output) for o in outputs):
+        if not all(isinstance(o, Output | Stored) for o in outputs):
             raise UsageError(f'{main.__name__}: annotate the result with mpc.Output("party", ...): who learns it')
-        self.outputs: tuple[Output, ...] = tuple(outputs)
+        self.outputs: tuple[Output | Stored, ...] = tuple(outputs)
         self.roles = list(
             dict.fromkeys([*(i.party for i in self.inputs.values()), *(p for o in self.outputs for p in o.parties)])
         )
 
     def plan(self, session: Session, data: Mapping[str, Any]) -> Planned:
-        """Traces the program. data: per input an array, or (shape, dtype or None) where only the plan is wanted."""
-        missing, unknown = [n for n in self.inputs if n not in data], [n for n in data if n not in self.inputs]
+        """Traces the program. data: per input an array, or (shape, dtype or None) where only the plan is wanted; for what an
+        earlier run has left its `Contents`, or a shape."""
+        takes = {*self.inputs, *self.loads}
+        missing, unknown = sorted(takes - set(data)), sorted(set(data) - takes)
         if missing or unknown:
             problem = f"missing input {missing[0]!r}" if missing else f"unknown input {unknown[0]!r}"
             raise InputError(
                 f"{problem}: the program takes {', '.join(f'{n} (from {i.party})' for n, i in self.inputs.items())}"
             )
-        arrays = {}
+        arrays: dict[str, Any] = {}
+        for name in self.loads:
+            contents = data[name] if isinstance(data[name], Contents) else _unknown(data[name], session)
+            arrays[name] = nested(contents.structure, session.restored(contents))
         for name, declared in self.inputs.items():
             value, line, span = data[name], self._line(name), (declared.low, declared.high)
             if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple):
@@ -136,15 +198,24 @@ class Program:
         leaves, structure = flatten(result)
         if not leaves:
             raise UsageError(f"{self.main.__name__} returns no secret array (at {self._line('')}): there is nothing to compute")
-        outputs = self._outputs_of(result, leaves)
-        receivers = [tuple(session.party(p) for p in o.parties) for o in outputs]
-        labels = [o.name for o in outputs]
+        parts = self._parts(result)
+        declared_for = [o for part, o in parts for _ in flatten(part)[0]]
+        labels = [o.name for o in declared_for]
         if isinstance(result, dict):
             keys = [str(k) for k, v in result.items() for _ in flatten(v)[0]]
             labels = [label or key for label, key in zip(labels, keys, strict=True)]
         names = [label if labels.count(label) == 1 and label else f"{label or 'result'} {i}" for i, label in enumerate(labels)]
         lines = [x.node.eqn.where if x.node.eqn and x.node.eqn.where.line else self._line("") for x in leaves]
-        return Planned(session, leaves, receivers, names, lines, structure)
+        revealed = [isinstance(o, Output) for o in declared_for]
+        kept = [Kept(o.name, *to_keep(*flatten(part), session)) for part, o in parts if isinstance(o, Stored)]
+        if len({k.name for k in kept}) < len(kept):
+            raise UsageError(f"{self.main.__name__} stores two results under one name")
+        receivers = [tuple(session.party(p) for p in o.parties) for o in declared_for]
+
+        def shown(column: list[T]) -> list[T]:
+            return list(itertools.compress(column, revealed))
+
+        return Planned(session, shown(leaves), shown(receivers), shown(names), shown(lines), structure, revealed, kept)
 
     def _line(self, parameter: str) -> Where:
         """The source line of a parameter; else that of the function."""
@@ -154,14 +225,14 @@ class Program:
         found = next((i for i, text in enumerate(lines) if pattern.search(text)), 0)
         return Where(Path(code.co_filename).name, code.co_firstlineno + found)
 
-    def _outputs_of(self, result: Any, leaves: Sequence[Array]) -> list[Output]:
-        """The Output that applies to each array of the result."""
+    def _parts(self, result: Any) -> list[tuple[Any, Output | Stored]]:
+        """What `main` returned, with the annotation that applies to each part."""
         if len(self.outputs) == 1:
-            return list(self.outputs) * len(leaves)
+            return [(result, self.outputs[0])]
         parts = list(result.values()) if isinstance(result, dict) else list(result) if isinstance(result, (tuple, list)) else []
         if len(parts) != len(self.outputs):
             raise UsageError(f"{self.main.__name__} declares {len(self.outputs)} outputs and returns {max(1, len(parts))}")
-        return [o for part, o in zip(parts, self.outputs, strict=True) for _ in flatten(part)[0]]
+        return list(zip(parts, self.outputs, strict=True))
 
     def load(self, names: Collection[str] | None = None) -> dict[str, Any]:
         """Data from the `load` functions of the inputs (all of them, or these), where they have one."""
@@ -170,6 +241,12 @@ class Program:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.main(*args, **kwargs)
+
+
+def _unknown(kind: tuple[tuple[int, ...], DType | None], session: Session) -> Contents:
+    """One array of this shape that an earlier run will have left."""
+    shape, dtype = kind[0], session.settings.own(kind[1] or session.settings.dtype)
+    return Contents(session.protocol_name, list(session.names), [[list(shape), *dtype.plain]], None)
 
 
 def program(main: Callable[..., Any]) -> Program:

@@ -11,7 +11,8 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from . import core
 from .array import Array, Axis, implements, scope_of, whole
-from .core import add, astype, concatenate, equal, expand_dims, less, multiply, negative, not_equal, reshape, square, subtract
+from .core import add, concatenate, equal, expand_dims, less, multiply, negative, not_equal, reshape, square, subtract
+from .dispatch import numpy_dtype
 from .elementwise import absolute, argmax, max, maximum, min, softplus
 from .manipulation import moveaxis
 from .wide import sqrt
@@ -28,7 +29,7 @@ def _flat(x: Array, axis: Axis) -> tuple[Array, tuple[int, ...]]:
 @implements("prod")
 def prod(x: Array, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Array:
     """Product over axes: ceil(log2 m) levels of products, each of which must fit."""
-    y, kept = _flat(core._numbers(x if dtype is None else astype(x, dtype)), axis)
+    y, kept = _flat(core.accumulator(x, dtype), axis)
     if not y.shape[0]:
         return reshape(add(core.sum(y, 0), 1), kept) if keepdims else add(core.sum(y, 0), 1)
     while (n := y.shape[0]) > 1:
@@ -59,7 +60,7 @@ def count_nonzero(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 @implements("argmin")
 def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     """Index of the minimum along an axis (of all elements by default), the first one among equals; int64."""
-    return argmax(negative(x), axis, keepdims)
+    return argmax(core.complement(x) if x.dtype.is_int else negative(x), axis, keepdims)
 
 
 @implements("ptp")
@@ -76,7 +77,9 @@ def _along(x: Array, axis: int | None) -> int:
 
 
 def _preceded(y: Array, axis: int, neutral: int) -> Array:
-    return concatenate([np.full([1 if a == axis else n for a, n in enumerate(y.shape)], neutral), y], axis)
+    return concatenate(
+        [np.full([1 if a == axis else n for a, n in enumerate(y.shape)], neutral, numpy_dtype(y.dtype)), y], axis
+    )
 
 
 @implements("cumulative_sum")
@@ -91,7 +94,7 @@ def cumulative_sum(x: Array, axis: int | None = None, include_initial: bool = Fa
 def cumulative_prod(x: Array, axis: int | None = None, include_initial: bool = False) -> Array:
     """Products of the first 1, 2, ... elements along an axis: ceil(log2 n) levels of products."""
     axis = _along(x, axis)
-    y = moveaxis(core._numbers(x), axis, 0)
+    y = moveaxis(core.accumulator(x), axis, 0)
     step = 1
     while step < y.shape[0]:
         y = concatenate([y[:step], multiply(y[step:], y[:-step])], 0)

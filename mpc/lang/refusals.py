@@ -6,10 +6,6 @@ from typing import NoReturn
 
 _SHAPE = "Its result's shape would depend on secret values, and shapes are public. "
 _COMPLEX = "There are no complex secrets: keep real and imaginary parts as two arrays (mpc.fft returns such pairs)."
-_WIDTH = (
-    "Secret integers are int64, which holds every value of the narrower types exactly (inputs of those types are widened). "
-    "Where values shall wrap around, say so: mpc.remainder(x, 256) for uint8."
-)
 _REAL = "Secret real numbers are fixed point: mpc.fixed64(f) has f bits after the point."
 _UNIQUE = _SHAPE + "Sort, and mark the first of each run: a[1:] != a[:-1]."
 
@@ -30,8 +26,6 @@ REFUSED: dict[str, str] = {
     "conj": _COMPLEX,
     "real": _COMPLEX,
     "imag": _COMPLEX,
-    **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16", "uint32"), _WIDTH),
-    "uint64": "Secret integers are int64: exact from -2^63 to 2^63 - 1, and their sums and products wrap modulo 2^64 alike.",
     "float32": _REAL,
     "float64": _REAL,
     "nextafter": _REAL + " The next number above x is x + 2.0**-f.",

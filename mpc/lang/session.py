@@ -19,7 +19,7 @@ from ..errors import InputError, RangeError, SessionError, UsageError
 from ..ir.program import Program, Where
 from ..ir.ranges import Range, annotate
 from ..ir.trace import Graph, Node, assemble, needed
-from ..ir.types import BOOL, INT64, DType
+from ..ir.types import DType
 from ..net.shaped import Network
 from ..protocols.base import Part, Protocol
 from ..ring.fixed import fits, integral
@@ -30,7 +30,10 @@ from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.profile import Profile
 from ..run.rehearse import Report, rehearse
+from ..run.trees import with_trees
 from .array import Array, Scope, Settings
+from .dispatch import numpy_dtype
+from .widths import check_integers, dtype_of
 
 T = TypeVar("T")
 
@@ -66,27 +69,24 @@ class Backend(ABC):
 
 
 def encode_input(x: Any, dtype: DType | None, settings: Settings) -> tuple[Part, DType]:
-    """(words or Packed bits, dtype) of plain data: bool stays bool, integers integers, floats the session's fixed point.
+    """(words or Packed bits, dtype) of plain data: bool and integers keep their dtype, floats get the session's fixed point.
 
-    Python integers of any size are taken, where the ring holds them."""
+    Python integers of any size are taken as int64 (the ring's integers), where the ring holds them."""
     array, ring = np.asarray(x), settings.ring
     exact = array.dtype.kind == "O" and all(isinstance(v, int) for v in array.reshape(-1))
     if array.dtype.kind not in "biuf" and not exact:
         raise InputError(f"input of dtype {array.dtype}: give numbers or bool (encode text and categories first)")
     if dtype is None:
-        dtype = {"b": BOOL, "i": INT64, "u": INT64, "O": INT64}.get(array.dtype.kind, settings.dtype)
+        dtype = dtype_of(array, settings)
     dtype = settings.own(dtype)
     if dtype.is_bool:
         if not np.isin(array, (0, 1)).all():
             raise InputError("a bool input holds True and False (or 0 and 1) only")
         return Packed.of(np.array(array, np.uint8, order="C")), dtype
-    if dtype.kind == "int":
+    if dtype.is_int:
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
-            raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed{dtype.bits}(), or round them first")
-        if not ring.holds(array):
-            limit = "its modulus" if dtype.primes else f"2^{dtype.bits - 1}"
-            wider = "take more primes (mpc.field)" if dtype.primes else f"choose dtype=mpc.fixed{dtype.bits}()"
-            raise RangeError(f"values of {limit} and more do not fit {dtype}: scale the data, or {wider}")
+            raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed{ring.bits}(), or round them first")
+        check_integers(array, dtype, ring)
         return ring.solid(ring.of(integral(array))), dtype
     if not exact:
         return ring.solid(ring.encode(array, dtype.fraction)), dtype
@@ -102,7 +102,8 @@ def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
     if dtype.is_bool:
         raise UsageError("a bool input has no range to declare: it is True or False")
     words = math.floor(low * 2**dtype.fraction), math.ceil(high * 2**dtype.fraction)
-    return [min(max(w, -(1 << dtype.bits - 1)), (1 << dtype.bits - 1) - 1) for w in words]
+    least, most = dtype.bounds if dtype.wraps else (-(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1)
+    return [min(max(w, least), most) for w in words]
 
 
 def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
@@ -116,11 +117,13 @@ def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
 
 
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
-    """float64, bool, or int64 (Python ints, where some do not fit it)."""
+    """float64, bool or the integer type (Python ints, where some of a session's integers do not fit int64)."""
     if dtype.is_bool:
         return (part.bytes() if isinstance(part, Packed) else part).astype(bool)
     ring = ring_of(dtype.ring)
-    return ring.integers(part).copy() if dtype.kind == "int" else ring.decode(part, dtype.fraction)
+    if dtype.wraps:
+        return ring.limbs(part)[0].astype(numpy_dtype(dtype))
+    return ring.integers(part).copy() if dtype.is_int else ring.decode(part, dtype.fraction)
 
 
 def numbered(program: Program) -> tuple[Program, list[int]]:
@@ -147,7 +150,8 @@ class Session:
         self.protocol, self.protocol_name, self.n = protocol, name, n
         self.names = tuple(names) or tuple(f"party {i}" for i in range(n))
         self.settings = settings
-        self.network: Network | None = None  # that the parties' links behave like, where that is not the real one
+        self.network: Network | None = None  # that is declared for the parties' links
+        self.compare = "auto"  # how comparisons trade bytes for rounds: see run/trees.py
         self.measured: list[Measured] = []  # of the last run, by party
         self._backend = backend
         self._profile: Profile | None = None  # of the innermost `profile` block
@@ -174,7 +178,7 @@ class Session:
     ) -> Array:
         """A secret array from plain data that `owner` holds. Shared when a result that needs it is revealed.
 
-        dtype: by default float64 becomes the session's fixed point, integers int64, bool bool. Raises InputError,
+        dtype: by default float64 becomes the session's fixed point, integers and bool keep theirs. Raises InputError,
         RangeError for values that cannot be represented; then nothing is sent. name and where (the caller's source line
         by default) are what the audit shows. low, high: all values are in [low, high]. From this range follow warnings where a
         result may overflow (RangeWarning, before the run), and cheaper comparisons. Everybody learns the declared range; it is
@@ -220,9 +224,14 @@ class Session:
             params["range"] = _declared(low, high, dtype)
         return Array(self._scope.graph.bind("input", [], params, where=where)[0], self._scope)
 
-    def inputs_of(self, party: int) -> dict[int, Part]:
-        """slot -> value of what a party supplies, as far as this process knows it and has not shared it."""
-        return {slot: part for slot, (owner, part) in self._inputs.items() if owner == party}
+    def needs(self, arrays: Sequence[Array], party: int) -> tuple[list[int], dict[int, Part]]:
+        """What a party brings to the program of these arrays (see `equations`): under which numbers the values are stored
+        that it starts from, in order, and slot -> its own inputs."""
+        found = needed([a.node for a in arrays])
+        slots = [e.params["slot"] for e in found.eqns if e.op == "input"]
+        own = {number: self._inputs[slot] for number, slot in enumerate(slots, 1) if slot in self._inputs}
+        inputs = {number: part for number, (owner, part) in own.items() if owner == party}
+        return [self._stored[leaf] for leaf in found.leaves], inputs
 
     def _slot(self) -> int:
         self._slots += 1
@@ -240,11 +249,17 @@ class Session:
         receivers: Sequence[Sequence[int]] | None = None,
         names: Sequence[str] = (),
         lines: Sequence[Where] | None = None,
+        kept: Sequence[Array] = (),
     ) -> Program:
-        """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each."""
-        nodes = self._reveal_nodes(arrays, receivers, lines)
-        leaves = needed(nodes).leaves
-        return numbered(annotate(assemble(leaves, nodes, names), [self._ranges.get(n) for n in leaves])[0])[0]
+        """The program that reveals these arrays (to everyone by default); `lines` are what the audit shows for each. `kept`
+        are results that stay shared."""
+        nodes = [*self._reveal_nodes(arrays, receivers, lines), *(a.node for a in kept)]
+        return numbered(self._program(needed(nodes).leaves, nodes, names)[0])[0]
+
+    def _program(self, leaves: list[Node], outs: list[Node], names: Sequence[str] = ()) -> tuple[Program, list[Range]]:
+        """The program that computes `outs` from stored `leaves`, its windows and trees chosen; the ranges of its results."""
+        program, ranges = annotate(assemble(leaves, outs, names), [self._ranges.get(n) for n in leaves])
+        return with_trees(program, self.compare, self.network), ranges
 
     def rehearse(self, program: Program) -> Report:
         """The cost of a program of this session."""
@@ -254,9 +269,15 @@ class Session:
             report.networks = (self.network, *report.networks)
         return report
 
-    def audit_of(self, program: Program, earlier: Sequence[Supply] = ()) -> Audit:
-        """Who supplies and who learns what in a program of this session."""
-        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding, earlier)
+    def audit_of(self, program: Program, earlier: Sequence[Supply] = (), kept: Sequence[str] = ()) -> Audit:
+        """Who supplies and who learns what in a program of this session. kept: what stays shared, in words."""
+        return audit(program, self.protocol, self.protocol_name, self.names, self.settings.rounding, earlier, kept)
+
+    def supplies(self, arrays: Sequence[Array], earlier: bool = False) -> list[Supply]:
+        """The inputs behind these arrays; `earlier`: only those of runs before."""
+        nodes = [a.node for a in arrays]
+        here = {e.params["slot"] for e in needed(nodes).eqns if e.op == "input"} if earlier else ()
+        return [s for slot, s in self._supplies(nodes).items() if slot not in here]
 
     def _supplies(self, nodes: Sequence[Node]) -> dict[int, Supply]:
         """slot -> input, for every input that these nodes depend on, in this run or an earlier one."""
@@ -296,9 +317,7 @@ class Session:
 
     def audit(self, *arrays: Array) -> Audit:
         """Who supplies what and who learns what if these arrays are revealed to everyone."""
-        behind = self._supplies([a.node for a in arrays])
-        here = {e.params["slot"] for e in needed([a.node for a in arrays]).eqns if e.op == "input"}
-        return self.audit_of(self.equations(arrays), [s for slot, s in behind.items() if slot not in here])
+        return self.audit_of(self.equations(arrays), self.supplies(arrays, earlier=True))
 
     # ---- results ----
     def _reveal_nodes(
@@ -350,13 +369,21 @@ class Session:
         """The arrays of a checkpoint and how they are nested; see `mpc.load`."""
         self._check_open()
         contents = self._guarded(lambda backend: backend.load(folder, self._next, self.names))
+        return self.restored(contents), contents.structure
+
+    def restored(self, contents: Contents) -> list[Array]:
+        """The arrays of a checkpoint whose shares the parties store under the next numbers."""
+        behind = {}
+        for supply in contents.supplies_of():
+            slot = self._slot()
+            behind[slot] = supply._replace(params={**supply.params, "slot": slot})
         arrays = []
         for t in contents.array_types():
             node = Node(self._scope.graph, t)
-            self._stored[node], self._sources[node], self._ranges[node] = self._next, {}, None
+            self._stored[node], self._sources[node], self._ranges[node] = self._next, behind, None
             self._next += 1
             arrays.append(Array(node, self._scope))
-        return arrays, contents.structure
+        return arrays
 
     def _guarded(self, work: Callable[[Backend], T]) -> T:
         """What the parties do: an error in it ends the session."""
@@ -364,8 +391,10 @@ class Session:
             raise SessionError("this session only plans: no party is there to do anything")
         try:
             return work(self._backend)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, KeyboardInterrupt):  # Python prints it as the last line, below its traceback
+                error.add_note("mpc: interrupted. The parties have ended, and this run revealed nothing.")
             raise
 
     def _run(self, outs: list[Node], last: bool = False, also: Sequence[Node] = ()) -> list[Part]:
@@ -375,7 +404,7 @@ class Session:
         leaves = found.leaves
         if any(n not in self._stored for n in leaves):
             raise SessionError("a value was not kept: the program that computed it has run. Plan it again.")
-        program, ranges = annotate(assemble(leaves, [*outs, *keep]), [self._ranges.get(n) for n in leaves])
+        program, ranges = self._program(leaves, [*outs, *keep])
         program, slots = numbered(program)
         if any(slot not in self._inputs for slot in slots):
             raise InputError("a placeholder has a shape and no data: it can be costed and audited, not revealed. Use `input`.")

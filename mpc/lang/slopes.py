@@ -15,10 +15,11 @@ import numpy as np
 from ..ir.ops import index_key
 from ..ir.types import DType
 from . import core
-from .array import Array, Scope, bind, constant, scope_of
+from .array import Array, Scope, bind, constant, scope_of, whole
 from .core import broadcast_to, concatenate, multiply, negative, reshape, square, subtract, transpose
 from .elementwise import ERF, GELU, SILU, _activation, _erf, _sigmoid, cos, exp, sigmoid, sin
 from .piecewise import Curve, Tail
+from .sorting import move_rows
 from .wide import reciprocal, rsqrt
 
 
@@ -31,7 +32,7 @@ class Cotangent(NamedTuple):
 
 class Call(NamedTuple):
     """An equation with its operands and results, as a rule sees it. `need`: the operands that want a gradient. `saved`: what
-    the rule's own forward pass kept."""
+    the rule's own forward pass kept. `result`: which result the gradient has reached."""
 
     op: str
     params: dict[str, Any]
@@ -39,6 +40,7 @@ class Call(NamedTuple):
     outs: list[Array]
     need: list[bool]
     saved: Any = None
+    result: int = 0
 
 
 Gradient = Array | Cotangent | None
@@ -307,6 +309,14 @@ def _log_softmax(c: Call, g: Array) -> Sequence[Gradient]:
     return (subtract(g, multiply(exp(c.outs[0]), core.sum(g, c.params["axis"], keepdims=True))),)
 
 
+def _permute(c: Call, g: Array) -> Sequence[Gradient]:
+    """Rows of the gradient back to where the column's came from: two shuffles more."""
+    places = whole(np.arange(len(c.ins[0])), scope_of(c.ins[0]))
+    back = bind("permute", c.ins[0], places, shift=c.params["shift"])
+    (moved,) = move_rows("permute", [broadcast_to(g, c.outs[c.result].shape)], back, shift=0)
+    return None, *(moved if k == c.result else None for k in range(len(c.outs)))
+
+
 def _retype(c: Call, g: Array) -> Sequence[Gradient]:
     return (Cotangent(g, c.ins[0].dtype.fraction - c.outs[0].dtype.fraction),)
 
@@ -340,6 +350,7 @@ RULES: dict[str, Rule] = {
     "conv_transposed": Rule(_conv_transposed),
     "trunc": Rule(_trunc),
     "select": Rule(_select),
+    "permute": Rule(_permute),
     # derived, where a rule is cheaper or closer than the gradient of the body
     "relu": Rule(lambda c, g: (core.where(c.saved, g, 0),), _relu_forward),  # 0 at 0, as elsewhere
     "sigmoid": _of_result(lambda s: subtract(s, square(s))),

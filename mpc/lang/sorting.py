@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import BOOL, INT64
+from ..ir.types import INT64
 from . import core
 from .array import Array, Axis, bind, implements, scope_of, whole
 from .core import (
@@ -41,8 +41,11 @@ from .core import (
     subtract,
     transpose,
 )
+from .disclosure import suppress
+from .dispatch import numpy_dtype
 from .elementwise import _real
 from .function import gate
+from .widths import WORD_BITS, exact, plain_dtype
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
@@ -52,7 +55,7 @@ CARRIED = 2  # words a row: wider rows stay, and move once when their places are
 
 
 # ---- moving rows ----
-def _move(op: str, columns: Sequence[Array], *by: Array, **params: Any) -> list[Array]:
+def move_rows(op: str, columns: Sequence[Array], *by: Array, **params: Any) -> list[Array]:
     """`shuffle` or `permute` of columns of any dtype as at most one array of words and one of bits."""
     n, moved = columns[0].shape[0], {}
     for bits in (False, True):
@@ -77,8 +80,7 @@ def _columns(columns: Sequence[Any], *others: Array) -> list[Array]:
     arrays = []
     for c in columns:
         if not isinstance(c, Array):
-            kind = np.asarray(c).dtype.kind
-            c = as_array(c, {"b": BOOL, "i": INT64, "u": INT64}.get(kind, scope.settings.dtype), scope)
+            c = as_array(c, plain_dtype(np.asarray(c).dtype) or scope.settings.dtype, scope)
         arrays.append(c)
     rows = [a.shape[:1] for a in (*arrays, *others)]
     if not rows[0] or len(set(rows)) != 1:
@@ -93,13 +95,13 @@ def _unpacked(arrays: Sequence[Array]) -> Any:
 
 def shuffle(*columns: Any) -> Any:
     """The columns with their rows (first axis) in one random order that no party knows; a round for each who holds shares."""
-    return _unpacked(_move("shuffle", _columns(columns)))
+    return _unpacked(move_rows("shuffle", _columns(columns)))
 
 
 def permutation(x: Array) -> Array:
     """A secret, uniformly random order of x's rows: int64[len(x)], for `permute`."""
     places = whole(np.arange(len(x)), scope_of(x))
-    return _move("shuffle", [places])[0]
+    return move_rows("shuffle", [places])[0]
 
 
 def permute(by: Array, *columns: Any) -> Any:
@@ -109,9 +111,10 @@ def permute(by: Array, *columns: Any) -> Any:
     every word of a row, dealt ones included. Those parties see `by` in a random order that none of them knows. If it is no
     permutation the run ends with UsageError; they have then seen which places occur how often.
     """
-    if by.dtype.kind != "int" or by.ndim != 1:
+    if not by.dtype.is_int or by.ndim != 1:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by.type} (at {user_line()})")
-    return _unpacked(_move("permute", _columns(columns, by), by, shift=0))
+    by = astype(by, INT64)
+    return _unpacked(move_rows("permute", _columns(columns, by), by, shift=0))
 
 
 def inverse(by: Array) -> Array:
@@ -176,8 +179,14 @@ def _sorted(keys: Sequence[Array], columns: Sequence[Array], descending: bool, b
     width = keys[0].dtype.bits
     if bits is not None and not 1 <= bits <= width:
         raise UsageError(f"bits={bits}: keys have 1 to {width} bits (at {user_line()})")
-    found: Any = _sort(*keys, *columns, keys=len(keys), descending=descending, bits=bits or width)
+    bits = min(bits or width, max(_key_width(k) for k in keys))
+    found: Any = _sort(*map(exact, keys), *columns, keys=len(keys), descending=descending, bits=bits)
     return list(found) if isinstance(found, tuple) else [found]
+
+
+def _key_width(key: Array) -> int:
+    """Bits of a key as a signed number."""
+    return key.dtype.width + (not key.dtype.signed) if key.dtype.wraps and key.dtype.width < WORD_BITS else WORD_BITS
 
 
 def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
@@ -187,7 +196,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
 
     def move(columns: list[Array], ranks: Array, shift: int) -> list[Array]:
         places = add(ranks, offsets << shift) if groups > 1 else ranks
-        return _move("permute", columns, reshape(places, -1), shift=shift)
+        return move_rows("permute", columns, reshape(places, -1), shift=shift)
 
     if n <= SHORTEST or (n <= SHORT and groups * n * (n - 1) <= 2 * PAIRS):
         return _shaped(move(flat, _pair_ranks(keys, descending), 0), columns)
@@ -205,7 +214,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
             moved = move([*waiting, *carried], ranks, _below(ranks))
             waiting, carried = moved[: len(waiting)], moved[len(waiting) :]
     if words > CARRIED:
-        carried = _move("permute", flat, inverse(carried[0]), shift=0)
+        carried = move_rows("permute", flat, inverse(carried[0]), shift=0)
     return _shaped(carried, columns)
 
 
@@ -216,6 +225,8 @@ def _shaped(flat: Sequence[Array], columns: Sequence[Array]) -> list[Array]:
 def _bits_of(key: Array, bits: int, descending: bool) -> Array:
     if key.dtype.is_bool:
         return reshape(invert(key) if descending else key, (key.size, 1))
+    if key.dtype.wraps:  # unsigned numbers of 64 bits, in the order of signed ones
+        key = add(key, 1 << bits - 1)
     return _key_bits(retype(key, INT64), bits, descending)
 
 
@@ -326,14 +337,20 @@ class Groups(NamedTuple):
     number: Array  # of groups, int64
 
 
-def group_by(keys: Array, *columns: Any, bits: int | None = None) -> Groups:
+def group_by(keys: Array, *columns: Any, bits: int | None = None, least: int = 0) -> Groups:
     """How many rows have each key and the sums of the columns over them. How many groups there are stays secret.
 
     keys: a vector; columns of any numeric dtype and shape (n, ...). A sort (see there), one comparison an element, and one
-    pass more, which moves the last row of every group to the front: prefix sums differ by the group's.
+    pass more, which moves the last row of every group to the front: prefix sums differ by the group's. least: groups of fewer
+    rows are 0 in keys, counts and sums (see `suppress`), and `number` leaves them out.
     """
     key, *values = sort_by(keys, keys, *columns, bits=bits) if columns else [sort_by(keys, keys, bits=bits)]
-    return _collected(key, values)
+    groups = _collected(key, values)
+    if not least:
+        return groups
+    seen, shown, *sums = (suppress(x, groups.counts, least) for x in (groups.keys, groups.counts, *groups.sums))
+    number = core.sum(astype(core.greater_equal(shown, least), INT64))
+    return Groups(seen, shown, tuple(sums), suppress(number, len(keys), least))
 
 
 def _collected(key: Array, values: Sequence[Array]) -> Groups:
@@ -342,7 +359,7 @@ def _collected(key: Array, values: Sequence[Array]) -> Groups:
     ranks = _digit_ranks(reshape(invert(last), (1, n, 1)))
     index = whole(np.arange(1, n + 1), scope_of(key))
     columns = [last, core._numbers(key), index, *(cumsum(c, 0) for c in values)]
-    ends, key, *totals = _move("permute", columns, reshape(ranks, -1), shift=_below(ranks))
+    ends, key, *totals = move_rows("permute", columns, reshape(ranks, -1), shift=_below(ranks))
     valid = astype(ends, INT64)
     counts, *sums = (_masked(valid, _differences(t)) for t in totals)
     return Groups(_masked(valid, key), counts, tuple(sums), core.sum(valid))
@@ -355,10 +372,12 @@ def _ends(ordered: Array) -> Array:
 
 def _differences(x: Array) -> Array:
     """Row i less row i - 1."""
-    return subtract(x, concatenate([np.zeros((1, *x.shape[1:]), np.int64), getitem(x, slice(0, -1))]))
+    first = np.zeros((1, *x.shape[1:]), numpy_dtype(x.dtype))
+    return subtract(x, concatenate([first, getitem(x, slice(0, -1))]))
 
 
 def _masked(valid: Array, x: Array) -> Array:
+    valid = retype(valid, x.dtype) if x.dtype.wraps else valid
     return multiply(reshape(valid, (len(valid), *[1] * (x.ndim - 1))), x)
 
 
@@ -377,9 +396,9 @@ def unique(x: Array, *, bits: int | None = None) -> tuple[Array, Array, Array]:
 # ---- secret indices ----
 def _onehot(index: Array, n: int) -> Array:
     """(*index.shape, n) int64: a one at the index; no one if it is out of range."""
-    if index.dtype.kind != "int":
+    if not index.dtype.is_int:
         raise TypeMismatch(f"an index must be int64, not {index.dtype} (at {user_line()})")
-    return astype(equal(core.expand_dims(index, -1), np.arange(n)), INT64)
+    return astype(equal(core.expand_dims(astype(index, INT64), -1), np.arange(n)), INT64)
 
 
 def take_secret(x: Any, index: Array) -> Array:

@@ -18,7 +18,22 @@ from .core import add, astype, less, multiply, negative, subtract, where
 from .elementwise import _in_reach, _real, cos, exp, maximum, sin, smooth
 from .function import gate
 from .piecewise import Curve
-from .wide import RECIPROCAL, _bits_of, _level, _normalise, _root, _unit, divide, log, reciprocal, sqrt, top
+from .wide import (
+    RECIPROCAL,
+    _bits_of,
+    _end,
+    _exponents,
+    _level,
+    _mantissa,
+    _normalise,
+    _root,
+    _unit,
+    divide,
+    log,
+    reciprocal,
+    sqrt,
+    top,
+)
 
 HALF_TURN = math.pi
 
@@ -38,7 +53,7 @@ ATAN = Curve(np.arctan, -1.0, 1.0, 2.0**-16)
 ASINH = Curve(np.arcsinh, 0.0, 1.0, 2.0**-16)
 ASINH_OF_INVERSE = Curve(lambda v: np.log(1 + np.sqrt(1 + v * v)), 0.0, 1.0, 2.0**-16)  # asinh(1/v) + log(v)
 UNIT_ATAN = Curve(np.arctan, 0.0, 1.0, 2.0**-21)  # in the working precision of `wide`
-CBRT = Curve(np.cbrt, 1.0, 2.0, 2.0**-22)
+CBRT = Curve(np.cbrt, 1.0, 4.0, 2.0**-22)
 
 
 def _finer(x: Array, curve: Curve) -> Array:
@@ -85,7 +100,7 @@ def _atan_gate(x: Array) -> Array:
     inverse = reciprocal(x)
     small = add(inverse, multiply(subtract(x, inverse), inside))
     angle = multiply(_finer(small, ATAN), subtract(multiply(inside, 2), 1))
-    return add(angle, _level(x, side, HALF_TURN / 2))
+    return add(angle, _level(side, HALF_TURN / 2, x.dtype))
 
 
 @implements("atan", "arctan")
@@ -102,12 +117,13 @@ def _atan2_gate(y: Array, x: Array) -> Array:
     exchanged = multiply(subtract(size_y, size_x), steep)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
     _, scale = _normalise(high, 0, bits)
-    slope = multiply(_unit(low, scale, bits), smooth(_unit(high, scale, bits), RECIPROCAL))  # 0 to 1
+    low, high = (_unit(v, scale, _end(0, bits)) for v in (low, high))
+    slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side
     angle = astype(smooth(slope, UNIT_ATAN), x.dtype)
     turned = multiply(sign_x, sign_y)
     quarters = add(subtract(sign_y, turned), multiply(turned, steep))
-    return add(multiply(angle, multiply(turned, subtract(1, multiply(steep, 2)))), _level(x, quarters, HALF_TURN / 2))
+    return add(multiply(angle, multiply(turned, subtract(1, multiply(steep, 2)))), _level(quarters, HALF_TURN / 2, x.dtype))
 
 
 @implements("atan2", "arctan2")
@@ -172,7 +188,7 @@ def log10(x: Array) -> Array:
 @gate("cbrt")
 def _cbrt_gate(x: Array) -> Array:
     sign, size = _split(x)
-    powers = 2.0 ** ((np.arange(_bits_of(x)) - x.dtype.fraction) / 3)
+    powers = 2.0 ** ((_exponents(x) - x.dtype.fraction) / 3)
     return multiply(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (top(x) / 3)), sign)
 
 

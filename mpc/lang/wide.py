@@ -1,9 +1,10 @@
 """Functions of numbers of any size: reciprocal, roots, logarithms, powers, and what is made of them.
 
-All start alike. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 2^j] give a power of two n that moves X into
-[2^(J-1), 2^J), so that one curve on [1, 2) serves every size. Outside that domain the bits mean nothing; two comparisons on
-the whole ring replace the result by the value that the docstring states. They run beside the rest, so they cost bytes and
-(but for `log`) no round. Measured errors: docs/numerics.md.
+All start alike. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 4^j] give a power of four n that moves X into
+[2^(J-2), 2^J), so that one curve on [1, 4) serves every size: half as many comparisons as powers of two would take, for
+tables twice as long. Outside that domain the bits mean nothing; comparisons on the whole ring replace the result by the value
+that the docstring states. They run beside the rest, so they cost bytes and (but for `log`) no round. Measured errors:
+docs/numerics.md.
 """
 
 from __future__ import annotations
@@ -16,28 +17,36 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import INT64, fixed64
+from ..ir.types import INT64, DType, fixed64
 from . import core, field
-from .array import Array, implements
-from .core import add, astype, getitem, matmul, multiply, reshape, retype, shift_right, square, subtract
+from .array import Array, bind, implements, scope_of
+from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract, where
 from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
 
-WORK = fixed64(24)  # normalised values in [1, 2) are computed with this many fraction bits
+WORK = fixed64(24)  # normalised values in [1, 4) are computed with this many fraction bits
 TOP, WIDE_TOP = 15, 40  # the domain ends at 2^TOP; in words of 128 bits at 2^WIDE_TOP
-RECIPROCAL = Curve(np.reciprocal, 1.0, 2.0, 2.0**-22)
-SQRT = Curve(np.sqrt, 1.0, 2.0, 2.0**-22)
-RSQRT = Curve(lambda v: v**-0.5, 1.0, 2.0, 2.0**-22)
-LOG = Curve(np.log, 1.0, 2.0, 2.0**-21)
+RECIPROCAL, SQRT, RSQRT, LOG = (Curve(f, 1.0, 4.0, 2.0**-22) for f in (np.reciprocal, np.sqrt, lambda v: v**-0.5, np.log))
+
+
+def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
+    """The curve at a unit of [1, 4), as well as a result of so many fraction bits shows."""
+    return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
+
+
+def _end(first: int, bits: int) -> int:
+    """The exponent of the least 2^end >= 2^bits that is a power of four times 2^first."""
+    return bits + (bits - first) % 2
 
 
 def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
-    """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^j] for j = first + 1 .. bits - 1, and n with X n in
-    [2^(bits-1), 2^bits)."""
-    t = thresholds(retype(x, INT64), _powers(range(first + 1, bits)), bits)
-    weights = _powers(range(bits - first - 2, -1, -1)).reshape(1, -1)
-    return t, subtract(1 << (bits - first - 1), reshape(matmul(weights, reshape(t, (len(t), -1))), x.shape))
+    """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^first 4^j] for j = 1, 2 .., and n with X n in
+    [2^(end-2), 2^end)."""
+    end = _end(first, bits)
+    t = thresholds(retype(x, INT64), _powers(range(first + 2, end, 2)), bits)
+    scales = _powers(range(end - first - 2, -1, -2))
+    return t, add(reshape(matmul(np.diff(scales).reshape(1, -1), reshape(t, (len(t), -1))), x.shape), scales[0])
 
 
 def _powers(exponents: range) -> np.ndarray:
@@ -45,26 +54,39 @@ def _powers(exponents: range) -> np.ndarray:
     return np.array([1 << k for k in exponents], object)
 
 
-def _unit(x: Array, scale: Array, bits: int) -> Array:
-    """X n / 2^(bits-1) in [1, 2) with WORK's fraction bits."""
+def _product(x: Array, y: Array, bits: int) -> Array:
+    """Integers x y / 2^bits, for |x y| < 2^61 (in 64 bits): product and truncation in one."""
+    x, y = retype(x, INT64), retype(y, INT64)
+    if bits <= 0:
+        return multiply(multiply(x, y), 1 << -bits)
+    y = retype(y, DType("fixed", bits))
+    return retype(bind("mul", x, y, bits=bits, rounding=scope_of(x).settings.rounding), INT64)
+
+
+def _unit(x: Array, scale: Array, end: int) -> Array:
+    """X n / 2^(end-2) in [1, 4) with WORK's fraction bits."""
     if x.dtype.bits < 64:
         raise UsageError(
             f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
             f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
         )
-    product, excess = multiply(retype(x, INT64), scale), bits - 1 - WORK.fraction
-    return retype(shift_right(product, excess) if excess >= 0 else multiply(product, 1 << -excess), WORK)
+    return retype(_product(x, scale, end - 2 - WORK.fraction), WORK)
+
+
+def _reached(x: Array, *values: int) -> Array:
+    """[X >= v] as bool, along a new first axis, on the whole ring."""
+    return _thresholds(retype(x, INT64), values, x.dtype.bits - 1)
 
 
 def _steps(x: Array, *values: int) -> list[Array]:
     """[X >= v] as int64 for integers v, on the whole ring."""
-    t = astype(_thresholds(retype(x, INT64), values, x.dtype.bits - 1), INT64)
+    t = astype(_reached(x, *values), INT64)
     return [getitem(t, i) for i in range(len(values))]
 
 
-def _level(x: Array, bit: Array, value: float) -> Array:
-    """value where the bit (as int64) is set, else 0, of x's dtype; local."""
-    return retype(multiply(bit, round(value * 2**x.dtype.fraction)), x.dtype)
+def _level(bit: Array, value: float, dtype: DType) -> Array:
+    """value where the bit (as int64) is set, else 0; local."""
+    return retype(multiply(bit, round(value * 2**dtype.fraction)), dtype)
 
 
 def top(x: Array) -> int:
@@ -76,25 +98,31 @@ def _bits_of(x: Array) -> int:
     return x.dtype.fraction + top(x)
 
 
-def _inverse(x: Array, first: int, bits: int, sign: Array | None = None) -> Array:
-    """sign / x (sign: -1, 0 or 1 as int64) for 2^first <= X < 2^bits."""
-    _, scale = _normalise(x, first, bits)
-    inverse = smooth(_unit(x, scale, bits), RECIPROCAL)
-    factor = scale if sign is None else multiply(scale, sign)
-    shift = WORK.fraction + bits - 1 - 2 * x.dtype.fraction
-    product = multiply(retype(inverse, INT64), factor)
-    return retype(shift_right(product, shift) if shift >= 0 else multiply(product, 1 << -shift), x.dtype)
+def _inverse(unit: Array, factor: Array, end: int, dtype: DType) -> Array:
+    """factor / (unit 2^(end-2)) for a unit in [1, 4)."""
+    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + end - 2 - 2 * dtype.fraction
+    return retype(_product(inverse, factor, shift), dtype)
+
+
+def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
+    """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
+    [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
+    _, scale = _normalise(x, 0, bits)
+    return retype(smooth(_unit(x, scale, _end(0, bits)), RECIPROCAL), INT64), scale
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
     bits = _bits_of(x)
     first = builtins.max(0, WORK.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
-    t = _steps(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
-    magnitude = multiply(retype(x, INT64), subtract(multiply(t[1], 2), 1))
+    reached = _reached(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
+    magnitude = subtract(multiply(where(getitem(reached, 1), x, 0), 2), x)
+    t = [astype(getitem(reached, i), INT64) for i in range(4)]
     sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
-    y = _inverse(retype(magnitude, x.dtype), first, bits, sign)
-    return add(y, _level(x, subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first)))
+    _, scale = _normalise(magnitude, first, bits)
+    end = _end(first, bits)
+    y = _inverse(_unit(magnitude, scale, end), multiply(scale, sign), end, x.dtype)
+    return add(y, _level(subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first), x.dtype))
 
 
 @implements("reciprocal")
@@ -121,22 +149,27 @@ def divide(x: Any, y: Any) -> Array:
     return multiply(x, reciprocal(y)) if isinstance(x, Array) or np.any(np.asarray(x) != 1) else reciprocal(y)
 
 
+def _exponents(x: Array) -> np.ndarray:
+    """log2 of the powers of four that X may begin with, by how many thresholds it reaches."""
+    return np.arange(0, _bits_of(x), 2)
+
+
 def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: float, above: float) -> Array:
-    """curve(x 2^-e) powers[e + f] for 2^e <= x < 2^(e+1); `below` for x <= 0, `above` from 2^TOP on."""
+    """curve(x 4^-e) powers[j] for X = 4^j .. 4^(j+1) - 1; `below` for x <= 0, `above` from 2^TOP on."""
     bits = _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    root = smooth(_unit(x, scale, bits), curve)
+    root = _mantissa(_unit(x, scale, _end(0, bits)), curve, x.dtype.fraction)
     (factor,) = _rows(powers[:, None], t, fraction)
     y = astype(multiply(root, multiply(factor, subtract(positive, too_large))), x.dtype)
-    y = add(y, _level(x, too_large, above))
-    return add(y, _level(x, subtract(1, positive), below)) if below else y
+    y = add(y, _level(too_large, above, x.dtype))
+    return add(y, _level(subtract(1, positive), below, x.dtype)) if below else y
 
 
 @gate("rsqrt")
 def _rsqrt_gate(x: Array) -> Array:
     f = x.dtype.fraction
-    powers = 2.0 ** ((f - np.arange(_bits_of(x))) / 2)
+    powers = 2.0 ** (f / 2 - _exponents(x) / 2)
     return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-top(x) / 2))
 
 
@@ -147,7 +180,7 @@ def rsqrt(x: Array) -> Array:
 
 @gate("sqrt")
 def _sqrt_gate(x: Array) -> Array:
-    powers = 2.0 ** ((np.arange(_bits_of(x)) - x.dtype.fraction) / 2)
+    powers = 2.0 ** (_exponents(x) / 2 - x.dtype.fraction / 2)
     return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (top(x) / 2))
 
 
@@ -168,10 +201,12 @@ def _log_gate(x: Array) -> Array:
     f, bits = x.dtype.fraction, _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    part = smooth(_unit(x, scale, bits), LOG)
-    (whole,) = _rows(((np.arange(bits) - f) * math.log(2))[:, None], t, WORK.fraction)
+    part = _mantissa(_unit(x, scale, _end(0, bits)), LOG, f)
+    (whole,) = _rows(((_exponents(x) - f) * math.log(2))[:, None], t, WORK.fraction)
     y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
-    return add(add(y, _level(x, too_large, top(x) * math.log(2))), _level(x, subtract(1, positive), -f * math.log(2)))
+    return add(
+        add(y, _level(too_large, top(x) * math.log(2), x.dtype)), _level(subtract(1, positive), -f * math.log(2), x.dtype)
+    )
 
 
 @implements("log")
@@ -240,7 +275,10 @@ def _softmax(x: Array, axis: int) -> Array:
     e = exp(subtract(x, max(x, axis, keepdims=True)))
     # the largest e is 1: the sum needs no check, and only as many thresholds as its terms give bits
     f = x.dtype.fraction
-    return multiply(e, _inverse(core.sum(e, axis, keepdims=True), f - 1, f + x.shape[axis].bit_length() + 1))
+    first, total = f - 1, core.sum(e, axis, keepdims=True)
+    bits = f + x.shape[axis].bit_length() + 1
+    scale, end = _normalise(total, first, bits)[1], _end(first, bits)
+    return multiply(e, _inverse(_unit(total, scale, end), scale, end, x.dtype))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

@@ -14,13 +14,15 @@ import msgspec
 from ..errors import ConfigError, UsageError
 from ..ir.types import DType, fixed32, fixed64, fixed128
 from ..net.curve import is_key
+from ..net.shaped import Network
 from ..protocols.base import Protocol, available
+from ..run.trees import choose_compare
 from .keys import Keys, load
 from .local import choose_protocol
 
 
 class Member(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A row of the roster. address: HOST:PORT; party i listens for party j > i on PORT + j."""
+    """A row of the roster. address: HOST:PORT; party i listens for party j > i on PORT + j (for its bulk on PORT + n + j)."""
 
     name: str
     address: str
@@ -42,13 +44,25 @@ class Rows(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     min_rows: int = 0
 
 
+class Budget(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Of differential privacy, in all: the sums of what runs on these data may spend. Entries with the same `data` share one
+    ledger."""
+
+    epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    delta: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 1e-9
+    data: str = "data"
+
+
 class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What this party takes part in: one program, named by the digest of its file (`source`) or of its equations with all
     shapes (`program`), or any program (`program = "any"`, for a party without data).
 
     outputs: result -> who may learn it; a result that is not listed is refused. Left out only with "any".
     inputs, min_rows: the least number of rows of single inputs, and of all of them. runs: how many times, in all.
-    approvals: parties whose signed approval (`mpc approve`) must be there.
+    approvals: parties whose signed approval (`mpc approve`) must be there. stored: result of an earlier run -> digest of the
+    file of the program that may have left it; by default the program itself. min_group: all that is revealed went through
+    `mpc.suppress` with at least so many. dp: all that is revealed went through `mpc.random.private`, and what that costs is
+    left in the ledger.
     """
 
     source: str = ""
@@ -58,6 +72,9 @@ class Allow(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     min_rows: int = 0
     runs: int | None = None
     approvals: list[str] = []
+    stored: dict[str, str] = {}
+    min_group: Annotated[int, msgspec.Meta(ge=0)] = 0
+    dp: Budget | None = None
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
@@ -71,7 +88,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     truncation: str = "dither"
     fraction: Annotated[int, msgspec.Meta(ge=1, le=60)] = 16  # bits of fixed point inputs
     bits: Literal[32, 64, 128] = 64  # of all numbers
-    encryption: str = "curve"
+    compare: str = "auto"  # how comparisons trade bytes for rounds on `network`
+    network: str = ""  # declared: lan, wan, or RTT,RATE in ms and Mbit/s; nothing is emulated
+    encryption: str = "curve"  # or "gcm": CURVE, and large payloads on connections of their own under AES-256-GCM
     listen: str = ""  # address to bind, where it is not that of the roster
     state: str = "state"  # folder of run records and of what is left of run budgets
     connect: float = 60.0  # seconds to wait for the others
@@ -103,8 +122,18 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
         return self.names[: len(self.party) - self.scheme.has_dealer]
 
     @property
+    def declared(self) -> Network | None:
+        """The network that all parties plan for."""
+        return Network.of(self.network) if self.network else None
+
+    @property
     def encrypted(self) -> bool:
         return self.encryption != "off"
+
+    @property
+    def bulk(self) -> bool:
+        """Whether large payloads take connections of their own."""
+        return self.encryption == "gcm"
 
     @cached_property
     def secrets(self) -> Keys:
@@ -127,10 +156,10 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
         """A path of the file, which starts at its folder."""
         return Path(self.folder) / name
 
-    def endpoint(self, low: int, high: int) -> str:
-        """Of the link of two parties, as this party binds or connects it."""
+    def endpoint(self, low: int, high: int, bulk: bool = False) -> str:
+        """Of the link of two parties, or of its bulk, as this party binds or connects it."""
         listener = self.party[low]
-        port = listener.port + high
+        port = listener.port + high + len(self.party) * bulk
         if self.number == low:
             return f"tcp://{_bracket(self.listens)}:{port}"
         # Calling from its own address lets a listener tell this party's faulty key from a stranger's.
@@ -182,17 +211,19 @@ def _check(config: Config, path: str) -> None:
     if config.me not in names:
         raise wrong(f"me = {config.me!r} is not in the roster: {', '.join(names)}")
     for m in config.party:
-        if not m.host or not m.address.rpartition(":")[2].isdigit() or not 0 < m.port < 65536 - len(names):
+        if not m.host or not m.address.rpartition(":")[2].isdigit() or not 0 < m.port < 65536 - 2 * len(names):
             raise wrong(f"address {m.address!r} of {m.name}: write HOST:PORT")
         if not is_key(m.key):
             raise wrong(f"key of {m.name}: 40 characters, as `mpc keygen` prints them")
         if len(m.sign) != 64 or not all(c in "0123456789abcdef" for c in m.sign):
             raise wrong(f"sign of {m.name}: 64 hexadecimal digits, as `mpc keygen` prints them")
-    if config.encryption not in ("curve", "off"):
-        raise wrong(f'encryption = {config.encryption!r}: "curve", or "off" for a test that protects nothing')
+    if config.encryption not in ("curve", "gcm", "off"):
+        raise wrong(f'encryption = {config.encryption!r}: "curve", "gcm", or "off" for a test that protects nothing')
     try:
         dealer = available()[config.protocol].has_dealer if config.protocol in available() else False
         choose_protocol(config.protocol, len(names) - dealer)
+        choose_compare(config.compare)
+        _ = config.declared
     except UsageError as error:
         raise wrong(str(error)) from None
     if config.scheme.trust.startswith("INSECURE"):

@@ -47,6 +47,7 @@ class About(msgspec.Struct, forbid_unknown_fields=True):
     tier: str
     cores: int
     roster: str
+    encryption: str
 
 
 class Measured(NamedTuple):
@@ -60,8 +61,8 @@ class Measured(NamedTuple):
 
 def about(config: Config) -> About:
     """This party's versions and machine."""
-    cores, tier = os.cpu_count() or 1, kernels().tier
-    return About(version(), VERSION, zmq.zmq_version(), platform.python_version(), tier, cores, config.roster_digest)
+    machine = zmq.zmq_version(), platform.python_version(), kernels().tier, os.cpu_count() or 1
+    return About(version(), VERSION, *machine, config.roster_digest, config.encryption)
 
 
 def here(config: Config) -> Iterator[Finding]:
@@ -74,12 +75,14 @@ def here(config: Config) -> Iterator[Finding]:
         yield Finding(True, "keys", f"{config.keys} is {config.me}'s, and nobody else can read it")
     except ConfigError as error:
         yield Finding(False, "keys", str(error))
-    yield Finding(config.encrypted, "encryption", "CURVE on every link" if config.encrypted else "OFF: for tests only")
+    how = {"curve": "CURVE on every link", "gcm": "CURVE on every link, AES-256-GCM for large payloads"}
+    yield Finding(config.encrypted, "encryption", how.get(config.encryption, "OFF: for tests only"))
     found = config.hosts()
     for i, member in enumerate(config.party):
         yield Finding(i in found, "name", f"{member.name}: {member.host} is {found.get(i, 'unknown to this host')}")
     for peer in range(config.number + 1, len(config.party)):
-        yield _port(config, peer)
+        for bulk in (False, True)[: 1 + config.bulk]:
+            yield _port(config, peer, bulk)
     folder = config.path(config.state)
     parent = folder if folder.is_dir() else folder.parent
     yield Finding(os.access(parent, os.W_OK), "state", f"{folder} can{'' if os.access(parent, os.W_OK) else 'not'} be written")
@@ -87,8 +90,8 @@ def here(config: Config) -> Iterator[Finding]:
     yield Finding(entries > 0, "policy", f"{entries} [[allow]] entries" + ("" if entries else ": every run would be refused"))
 
 
-def _port(config: Config, peer: int) -> Finding:
-    port = config.party[config.number].port + peer
+def _port(config: Config, peer: int, bulk: bool) -> Finding:
+    port = config.party[config.number].port + peer + len(config.party) * bulk
     what = f"{config.listens}:{port} for {config.party[peer].name}"
     host = "" if config.listens == "*" else config.listens
     try:
@@ -112,7 +115,10 @@ def links(config: Config, seconds: float) -> Iterator[Finding]:
             continue
         try:
             with channel:
-                theirs, m = _introduce(channel, about(config)), _measure(channel)
+                theirs = _introduce(channel, about(config))
+                if config.bulk and theirs.encryption == config.encryption:
+                    channel.seal_bulk({(0, 1): config.endpoint(*pair, bulk=True)}, seconds)
+                m = _measure(channel)
         except MPCError as error:
             yield Finding(False, "link", f"{peer.name}: {error}")
             continue
@@ -126,7 +132,7 @@ def links(config: Config, seconds: float) -> Iterator[Finding]:
 def _alike(name: str, mine: About, theirs: About) -> Iterator[Finding]:
     machine = f"kernels {printable(theirs.tier)}, {theirs.cores} cores, libzmq {printable(theirs.libzmq)}"
     yield Finding(True, "peer", f"{name}: mpc {printable(theirs.mpc)}, wire {theirs.wire}, {machine}")
-    for what in ("mpc", "wire", "roster"):
+    for what in ("mpc", "wire", "roster", "encryption"):
         if getattr(mine, what) != getattr(theirs, what):
             yield Finding(False, what, f"{name} has {printable(str(getattr(theirs, what)))}, we {getattr(mine, what)}")
 

@@ -11,6 +11,10 @@ import msgspec
 import zmq
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from zmq.utils import z85
 
 from ..errors import ConfigError
 
@@ -45,6 +49,23 @@ class Keys:
     def signature(self, data: bytes) -> str:
         """Hexadecimal."""
         return _signer(self.sign).sign(data).hex()
+
+    def derived(self, purpose: str) -> bytes:
+        """32 bytes that nobody else knows, for files of this party."""
+        return _expanded(z85.decode(self.curve), purpose)
+
+    def shared(self, peer: str, purpose: str) -> bytes:
+        """32 bytes that this party and the owner of the CURVE key `peer` know (X25519), for files from one to the other.
+        Raises ConfigError for a key that is none."""
+        try:
+            theirs = X25519PublicKey.from_public_bytes(z85.decode(peer))
+            return _expanded(X25519PrivateKey.from_private_bytes(z85.decode(self.curve)).exchange(theirs), purpose)
+        except ValueError:
+            raise ConfigError("a key of the roster is no point with which a secret can be shared") from None
+
+
+def _expanded(secret: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), 32, None, purpose.encode()).derive(secret)
 
 
 def _signer(secret: str) -> Ed25519PrivateKey:

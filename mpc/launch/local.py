@@ -34,6 +34,7 @@ from ..ring.ring import Ring
 from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.shadow import Shadow
+from ..run.trees import choose_compare
 from . import control
 
 Progress = Callable[[int, int, str], None]  # rounds done, bytes moved by party 0, "operation  file:line"
@@ -79,6 +80,7 @@ def local(
     progress: Progress | None = None,
     check: str | None = None,
     network: Network | str | None = None,
+    compare: str = "auto",
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
@@ -90,11 +92,12 @@ def local(
     between machines (Linux alone has the first; elsewhere it means the second). prepared: a folder that `mpc prep` wrote, for
     the one program that this session then runs. deadline: seconds a party may take in a round. network: makes the links as
     slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s, 40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over
-    sockets. check: "shadow" computes every run in the clear as well, in this process, and stops with ShadowError at the first
-    operation that is farther from float64 than it promises. Raises UsageError for a combination that does not exist,
-    StoreError for preprocessing that does not fit or was used.
+    sockets. compare: how comparisons trade bytes for rounds, "lan" (fewest bytes), "wan" (fewest rounds), or "auto" (what
+    takes less time on `network`; "lan" without one). check: "shadow" computes every run in the clear as well, in this process,
+    and stops with ShadowError at the first operation that is farther from float64 than it promises. Raises UsageError for a
+    combination that does not exist, StoreError for preprocessing that does not fit or was used.
     """
-    settings = choose_settings(truncation, dtype)
+    settings, compare = choose_settings(truncation, dtype), choose_compare(compare)
     chosen = choose_protocol(protocol, parties)
     if transport not in TRANSPORTS:
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
@@ -109,7 +112,7 @@ def local(
         chosen, protocol, parties, transport, prepared, deadline, progress, shadow, shape, settings.dtype.ring
     )
     session = Session(chosen, protocol, parties, cluster, settings, names)
-    session.network = shape
+    session.network, session.compare = shape, compare
     return session
 
 

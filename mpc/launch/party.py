@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -18,14 +19,14 @@ import numpy as np
 import zmq
 
 from ..errors import MPCError
-from ..ir.program import Eqn, Program
+from ..ir.program import Program
 from ..net.channel import Channel
 from ..net.shaped import Network, Shaped
 from ..net.shared import Shared
 from ..net.zeromq import ZeroMQ
 from ..protocols.base import Part, available
 from ..run import checkpoint
-from ..run.clock import Clock
+from ..run.clock import Clock, Task
 from ..run.execute import Party
 from ..run.store import Store, path_of
 from . import control
@@ -39,7 +40,7 @@ def main() -> None:
     if not line.endswith(b"\n"):
         return  # the user's process was interrupted before it could say what to do
     config = msgspec.json.decode(line)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_die_with_parent, args=(config["folder"].removeprefix("ipc://"),), daemon=True).start()
     prepare()
     context: zmq.Context[Any] = zmq.Context()
     socket = context.socket(zmq.PAIR)
@@ -55,18 +56,19 @@ def main() -> None:
 def prepare() -> None:
     """What every process that computes as a party sets up first."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold shares and keys
-    _keep_pages()
+    keep_pages()
     np.seterr(over="ignore")  # words wrap by design; NumPy says so for scalars only
 
 
-def _die_with_parent() -> None:
-    """Standard input ends when the user's process does, however it ends: no orphan stays."""
+def _die_with_parent(folder: str) -> None:
+    """Standard input ends when the user's process does, however it ends: no orphan stays, and no folder of sockets."""
     while os.read(0, 1):  # not through sys.stdin, whose lock would be held at exit
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(3)
 
 
-def _keep_pages() -> None:
+def keep_pages() -> None:
     """Freed memory stays in the process: fresh pages cost more than most kernels (2 ms became 21 on new 8 MB arrays)."""
     try:
         libc = ctypes.CDLL(None)
@@ -133,8 +135,8 @@ def _run(party: Party, header: dict[str, Any], parts: list[Part], programs: dict
         party.store.pop(number, None)
     inputs = dict(zip(header["slots"], parts[1:], strict=True))
 
-    def progress(rounds: int, moved: int, eqn: Eqn | None) -> None:
-        where = f"{eqn.op}  {eqn.where}" if eqn else ""
+    def progress(rounds: int, moved: int, task: Task | None) -> None:
+        where = f"{task.op}  {task.line}" if task else ""
         control.send(socket, {"is": "progress", "rounds": rounds, "bytes": moved, "where": where})
 
     def hold() -> None:

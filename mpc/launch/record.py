@@ -12,7 +12,7 @@ from ..errors import MPCError, UsageError
 from .config import Config
 
 SHARED = ("session", "program", "source", "protocol", "trust", "parties", "roster", "parameters", "encryption", "inputs",
-          "outputs", "rounds")  # fmt: skip
+          "outputs", "rounds", "loaded", "kept", "preprocessing")  # fmt: skip
 
 
 def save(config: Config, record: Mapping[str, Any]) -> Path:

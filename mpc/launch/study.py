@@ -22,6 +22,8 @@ from ..run.execute import Measured, Phases, phases
 from ..run.profile import Profile
 from ..run.rehearse import Report
 from ..run.store import prepare
+from ..run.trees import choose_compare
+from .disclosure import audited
 from .local import Progress, choose_protocol, choose_settings, local
 
 
@@ -62,6 +64,11 @@ class Outcome:
         predicted = {(i, j): b for (i, j), b in self.cost.links.items() if b and i < len(self.measured)}
         return all(m.rounds == self.cost.rounds for m in self.measured) and self.links == predicted
 
+    def __str__(self) -> str:
+        """What was measured, in a line."""
+        verdict = "as predicted" if self.as_predicted else "NOT as predicted"
+        return f"measured {self.rounds:,} rounds, {sum(self.links.values()):,} bytes ({verdict}), {self.seconds:.2f} s"
+
 
 class Study:
     """A program, its data, and who runs it. Planned without a process or a message; `run` starts the parties here.
@@ -72,7 +79,7 @@ class Study:
 
     data: per input an array, or (shape, dtype or None) where only the plan is wanted; inputs that are left out come from
     their `load` function. parties: by default as many as the protocol needs to seat every role. network: as in `mpc.local`;
-    the cost is predicted for it too. Raises UsageError for a
+    the cost is predicted for it too. compare: as in `mpc.local`. Raises UsageError for a
     combination that does not exist, InputError for data that does not fit the program.
     """
 
@@ -86,6 +93,7 @@ class Study:
         truncation: str = "dither",
         dtype: DType | None = None,
         network: Network | str | None = None,
+        compare: str = "auto",
     ) -> None:
         if not isinstance(program, Program):
             raise UsageError("a study needs a function decorated with @mpc.program")
@@ -93,13 +101,14 @@ class Study:
         self.parties = seat(program, protocol, parties)
         self._truncation, self._dtype = truncation, dtype
         self.network = None if network is None else Network.of(network)
+        self.compare = choose_compare(compare)
         self.data = {**program.load(set(program.inputs) - set(data or {})), **(data or {})}
         self._plan = self._planned(None)
 
     def _planned(self, running: Session | None) -> Planned:
         chosen, settings = choose_protocol(self.protocol, len(self.parties)), choose_settings(self._truncation, self._dtype)
         session = running or Session(chosen, self.protocol, len(self.parties), None, settings, self.parties)
-        session.network = self.network
+        session.network, session.compare = self.network, self.compare
         return self.program.plan(session, self.data)
 
     @property
@@ -126,7 +135,7 @@ class Study:
     @cached_property
     def audit(self) -> Audit:
         """Who supplies what and who learns what."""
-        return self._plan.audit()
+        return audited(self._plan)
 
     def __str__(self) -> str:
         return f"{self.audit}\n\nCost\n  {self.cost.summary()}"
@@ -148,6 +157,11 @@ class Study:
         shapes = [name for name, value in self.data.items() if isinstance(value, tuple)]
         if shapes:
             raise UsageError(f"only the shape of input {shapes[0]!r} is given: a run needs its data")
+        if self._plan.kept:
+            raise UsageError(
+                "the program stores a result, which parties with configurations do (mpc run --config): "
+                "on one machine use mpc.save and mpc.load in a session"
+            )
         with local(
             n,
             self.protocol,
@@ -157,6 +171,7 @@ class Study:
             prepared=prepared,
             progress=progress,
             network=self.network,
+            compare=self.compare,
         ) as session:
             plan = self._planned(session)
             with session.profile() if profile else nullcontext() as found:

@@ -126,12 +126,12 @@ def samples(x: Any, y: Any) -> tuple[Array, Array]:
 
 def one_hot(y: Array, classes: int) -> Array:
     """(samples, classes) int64 of zeros and ones for labels 0 .. classes - 1, or bool for two classes."""
-    if y.dtype.is_bool:
+    if y.dtype.is_bool and classes == 2:
         y = astype(y, INT64)
-        if classes == 2:
-            return core.stack([subtract(1, y), y], -1)
-    if y.dtype.kind != "int":
+        return core.stack([subtract(1, y), y], -1)
+    if y.dtype.kind == "fixed":
         raise TypeMismatch(f"labels must be int64 or bool, not {y.dtype} (at {user_line()}): share them with dtype=mpc.int64")
+    y = astype(y, INT64)
     return astype(core.equal(column(y), np.arange(classes)), INT64)
 
 

@@ -39,6 +39,8 @@ class Model(Estimator):
 
     link: str
     numbers: Any
+    features: int
+    outputs: int
 
     @property
     @abstractmethod
@@ -46,14 +48,14 @@ class Model(Estimator):
         """Of the arrays that the numbers are cut into."""
 
     @property
-    @abstractmethod
     def inputs(self) -> int:
         """How many features a sample has."""
+        return self.features
 
     @property
-    @abstractmethod
     def scores(self) -> int:
         """How many scores a sample gets."""
+        return self.outputs
 
     @abstractmethod
     def decision_function(self, x: Any) -> Any:
@@ -140,14 +142,6 @@ class Linear(Model):
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         return [(self.features, self.outputs), (self.outputs,)]
-
-    @property
-    def inputs(self) -> int:
-        return self.features
-
-    @property
-    def scores(self) -> int:
-        return self.outputs
 
     def decision_function(self, x: Any) -> Any:
         weights, intercepts = self._parts()

@@ -53,14 +53,6 @@ class Trees(Model):
     def shapes(self) -> list[tuple[int, ...]]:
         return [(self.features, self.nodes), (self.nodes,), (self.trees * 2**self.depth, self.outputs), (self.outputs,)]
 
-    @property
-    def inputs(self) -> int:
-        return self.features
-
-    @property
-    def scores(self) -> int:
-        return self.outputs
-
     def decision_function(self, x: Any) -> Any:
         x = rows_of(x, self.features)
         feature, threshold, leaves, constant = self._parts()

@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from hmac import compare_digest
 from typing import Any
 
 import zmq
@@ -40,6 +41,7 @@ class Curve:
             raise ConfigError("the secret key does not belong to this party's public key in the roster")
         self.me, self._public, self._secret = me, public, secret
         self._peers, self._hosts = dict(peers), dict(hosts)
+        self._words: dict[bytes, bytes] = {}  # domain of a connection without CURVE -> what lets the peer in
         self._closing, self._thread = threading.Event(), None  # type: tuple[threading.Event, threading.Thread | None]
 
     def secure(self, socket: zmq.Socket[bytes], peer: int, binds: bool) -> None:
@@ -67,6 +69,13 @@ class Curve:
         if self._thread is not None and self._thread.ident is not None:  # an interruption may have come before it started
             self._thread.join()
 
+    def admit(self, context: zmq.Context[Any], peer: int, word: bytes) -> bytes:
+        """The domain of a listener without CURVE that lets in who knows the word (see `bulk.Pass`)."""
+        self._open(context)
+        domain = f"bulk {peer}".encode()
+        self._words[domain] = word
+        return domain
+
     def _open(self, context: zmq.Context[Any]) -> None:
         if self._thread is not None:
             return
@@ -83,16 +92,22 @@ class Curve:
                 if not gate.poll(_WAKE):
                     continue
                 version, number, domain, _, _, mechanism, *credentials = gate.recv_multipart()
-                key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" and len(credentials) == 1 else ""
-                peer = int(domain) if domain.isdigit() else self.me
-                known = bool(key) and self._peers.get(peer) == key
-                answer = (b"200", b"OK", key.encode()) if known else (b"400", b"unknown key", b"")
+                who = self._known(domain, mechanism, credentials)
+                answer = (b"200", b"OK", who) if who else (b"400", b"unknown key", b"")
                 gate.send_multipart([version, number, *answer, b""])
         except zmq.ZMQError:
             pass  # the context is gone: nobody can ask any more
         finally:
             with suppress(zmq.ZMQError):
                 gate.close(0)
+
+    def _known(self, domain: bytes, mechanism: bytes, credentials: list[bytes]) -> bytes:
+        """Who calls, as far as this link lets it in; else nothing."""
+        if mechanism == b"PLAIN" and len(credentials) == 2 and domain in self._words:
+            return b"bulk" if compare_digest(credentials[1], self._words[domain]) else b""
+        key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" and len(credentials) == 1 else ""
+        peer = int(domain) if domain.isdigit() else self.me
+        return key.encode() if key and self._peers.get(peer) == key else b""
 
 
 def is_key(text: str) -> bool:

@@ -8,15 +8,18 @@ What ZeroMQ does (libzmq 4.3.5, measured) decides how this is built:
   counts, which is known by the file descriptor on which the HELLO came.
 - A blocking `recv` with a time-out costs 10 µs less per round than a non-blocking one followed by a poll of several
   sockets. So we wait in slices, and look after everybody else's monitors between them.
-- A closed socket that still has to send, and whose peer sends too and then ends, is stuck for all its linger, and if a
-  heartbeat falls into that time, an assertion ends the process. So what we sent must be on its way before we close.
+- A closed socket to which the peer still sends does not read any more, and if the peer ends then and a heartbeat falls
+  into that time, an assertion (`!_io_error`) ends the process. So we end the connection below libzmq, by its descriptor,
+  when the peer's machine has taken what we sent, and close the socket when libzmq has seen that end.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket as sockets
 import struct
+import termios
 import time
 from collections import deque
 from contextlib import suppress
@@ -28,7 +31,10 @@ from mpc.errors import UsageError
 from mpc.net.frame import ABORT, BYE, FRAME, Buffer, Lane
 
 SLICE = 0.05  # seconds: how late we may notice the loss of a party that we are not waiting for
-LAST = 1.0  # seconds for the few kB between `flushed` and the operating system, which may be busy with what came before
+# Looks, LOOK apart, that must find the operating system's queue empty until nothing can come behind it: `flushed` leaves
+# libzmq up to 8 kB, which it has written by the first look, but for a queue that was full.
+EMPTY, EMPTIED, LOOK = 2, 20, 0.002
+HANG_UP = 1.0  # seconds that libzmq may take to see the end of a connection
 # Plain integers: combining zmq's flag enumerations costs microseconds.
 NOBLOCK, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
@@ -64,13 +70,17 @@ class Security(Protocol):
 class Link:
     """This party's end of the connection to `peer`."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], out: Lane, into: Lane, address: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], out: Lane, into: Lane, address: str, largest: int = FRAME
+    ) -> None:
         self.peer, self.address, self.out, self.into = into.src, address, out, into
+        self._largest = largest  # bytes of a frame that may come
         self.binds = out.src < into.src
         self.greeted = False  # HELLO came
         self.left = False  # BYE or ABORT came, and was read
         self.gone = False  # the connection ended
         self.torn = False  # a message is numbered and not all sent: after an interruption nothing can follow it
+        self.aborted = False  # we have sent ABORT
         self.trouble = ""  # why connecting has failed so far
         self._file = ""  # path of the socket that we bound, if it is one in the file system
         self.early: deque[list[Buffer]] = deque()  # read when the connection ended, not yet asked for
@@ -78,6 +88,7 @@ class Link:
         self._security: Security | None = None
         self._said: zmq.MessageTracker | None = None  # of the last control frame that we sent
         self._up = False
+        self._called: int | None = None  # descriptor of the connection that we made
         self._calls: float | None = None  # since when the peer tries
         self._failures = 0  # of its handshakes, in units of a broken one
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
@@ -90,7 +101,7 @@ class Link:
         """Bind or connect; times in seconds. Raises `UsageError` if the address cannot be used."""
         s, self._security = self.socket, security
         s.set_hwm(0)  # a full queue blocks `send`, and two parties that both send first would wait for ever
-        s.setsockopt(zmq.MAXMSGSIZE, FRAME)
+        s.setsockopt(zmq.MAXMSGSIZE, self._largest)
         s.setsockopt(zmq.HEARTBEAT_IVL, int(1000 * heartbeat))
         s.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(1000 * silence))
         s.setsockopt(zmq.HANDSHAKE_IVL, 5000)  # ms: a silent stranger is cut off
@@ -101,7 +112,7 @@ class Link:
         if security:
             security.secure(s, self.peer, self.binds)
         # By hand, not get_monitor_socket(): a monitor whose queue is full would block the thread that does all I/O.
-        name = f"inproc://monitor-{self.peer}"
+        name = f"inproc://monitor-{id(self)}"
         s.monitor(name, _EVENTS)
         self.monitor.set_hwm(0)
         self.monitor.linger = 0
@@ -131,10 +142,10 @@ class Link:
         return frames
 
     def say(self, kind: int, payload: bytes = b"") -> None:
-        """Send a control frame, unless the connection has ended."""
-        if self.gone or self.left or self.torn:
+        """Send a control frame, unless the connection has ended, or ABORT was said."""
+        if self.gone or self.left or self.torn or self.aborted:
             return
-        self.torn = True
+        self.torn, self.aborted = True, kind == ABORT
         part = zmq.Frame(self.out.control(kind, payload), track=True, copy=False, copy_threshold=0)
         with suppress(zmq.ZMQError):  # nobody is there: the next look at the monitor says so
             self._said = self.socket.send(part, NOBLOCK, copy=False, track=True)
@@ -149,7 +160,7 @@ class Link:
                 return False
             code, value = _EVENT.unpack(event)
             if code == _UP:
-                self._up = True
+                self._up, self._called = True, None if self.binds else value
             elif code == _CALL:
                 if self._security and self._calls is None and self._security.calls_from(self.peer, _caller(value)):
                     self._calls = time.monotonic()
@@ -214,13 +225,30 @@ class Link:
                 os.unlink(self._file)
             self._file = ""
 
+    def hang_up(self, end: float) -> None:
+        """End the connection, when the peer's machine has taken what is `flushed`, or at the time `end`."""
+        descriptor = self._descriptor if self.heard else self._called
+        if descriptor in (None, -1) or self.gone:
+            return
+        with suppress(OSError), sockets.socket(fileno=os.dup(descriptor)) as connection:
+            # Unless the end has been reported by now, libzmq had not closed it when we made the copy: it is ours.
+            empty, wanted = 0, EMPTY if self.flushed() else 0
+            while not self.ended() and not self.gone and empty < wanted and time.monotonic() < end:
+                (queued,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+                empty, wanted = (empty, EMPTIED) if queued else (empty + 1, wanted)
+                time.sleep(LOOK)
+            if not self.gone:
+                connection.shutdown(sockets.SHUT_RDWR)
+            limit = time.monotonic() + HANG_UP
+            while not self.gone and not self.ended() and time.monotonic() < limit:
+                self.monitor.poll(int(1000 * SLICE))
+
     def stop(self) -> None:
-        """Close. What is not `flushed` is dropped."""
-        linger = LAST if self.heard and self.flushed() and not self.gone else 0.0
+        """Close. What is still in libzmq is dropped."""
         self.hide()
         self.socket.disable_monitor()
         self.monitor.close(0)
-        self.socket.close(int(1000 * linger))
+        self.socket.close(0)
 
 
 def _caller(descriptor: int) -> str:

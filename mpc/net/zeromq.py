@@ -6,22 +6,27 @@ in flight is bounded by the programs, not here: `send` never waits.
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import zmq
 
 from mpc.errors import ConfigError, Disagreement, MPCError, PeerLost, ProtocolError, SessionError, Timeout, UsageError
 from mpc.net import frame
+from mpc.net.bulk import KEY, TAG, Bulk, Pass, word_of
 from mpc.net.channel import Channel, Meter, Spec, aborted, explain
-from mpc.net.frame import ABORT, BYE, HELLO, Array, Buffer, Lane, layout, layout_of
+from mpc.net.curve import Curve
+from mpc.net.frame import ABORT, BYE, FRAME, HELLO, Array, Buffer, Lane, layout, layout_of
 from mpc.net.link import NOBLOCK, PUSH_MORE, SLICE, Link, Security, kind_of
 
 __all__ = ["Security", "ZeroMQ"]
 
 _FLUSH = 30.0  # seconds that an orderly end may take to push out what is queued, when the peer still reads
+_ANSWER = 1.0  # seconds for who let us wait to say that it has waited for somebody else
 _FAREWELL = 1.0  # seconds for an ABORT to get out
 
 
@@ -66,6 +71,8 @@ class ZeroMQ(Channel):
         self._closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._links: dict[int, Link] = {}
+        self._bulk: dict[int, Bulk] = {}  # where large payloads do not take the link itself, see `seal_bulk`
+        self._heartbeat = heartbeat
         self.meter = Meter({}, {})
         try:
             with _undisturbed():
@@ -75,7 +82,7 @@ class ZeroMQ(Channel):
                     link = self._links[peer] = Link(self._context, out, into, address)
                     link.start(heartbeat, silence, security)
             self.meter = Meter({p: k.out for p, k in self._links.items()}, {p: k.into for p, k in self._links.items()})
-            self._greet(connect_deadline)
+            self._greet(self._links.values(), connect_deadline)
         except BaseException as error:
             self._over = error if isinstance(error, MPCError) else None
             self.fail(error)
@@ -86,6 +93,32 @@ class ZeroMQ(Channel):
         for link in self._links.values():
             link.out.bind(session)
             link.into.bind(session)
+
+    def seal_bulk(self, addresses: Mapping[tuple[int, int], str] | Callable[[int, int], str], connect_deadline: float) -> None:
+        """From now on payloads that are large take connections of their own, sealed with AES-256-GCM; see bulk.py.
+
+        All parties call it at the same point. Keys are drawn here and told over CURVE, so it needs `Curve`. Raises what the
+        constructor raises.
+        """
+        if not isinstance(self._security, Curve):
+            raise UsageError("sealed payloads need keys that came over CURVE")
+        mine = {p: secrets.token_bytes(KEY) for p in self._links}
+        for p, key in mine.items():
+            self.send(p, 0, [np.frombuffer(key, np.uint8)])
+        links = {}
+        try:
+            for p, key in mine.items():
+                theirs = self.recv(p, 0, [("|u1", (KEY,))])[0].tobytes()
+                out, into = (Lane(lane.session, lane.src, lane.dst) for lane in (self._links[p].out, self._links[p].into))
+                with _undisturbed():
+                    address = _endpoint(addresses, min(self.me, p), max(self.me, p))
+                    link = Link(self._context, out, into, address, FRAME + TAG)
+                    links[p] = Bulk(link, key, theirs)
+                    word = word_of(*((key, theirs) if link.binds else (theirs, key)))
+                    link.start(self._heartbeat, self._silence, Pass(self._security, word))
+            self._greet([bulk.link for bulk in links.values()], connect_deadline)
+        finally:
+            self._bulk = links
 
     # The two calls that matter for speed.
 
@@ -104,10 +137,15 @@ class ZeroMQ(Channel):
             if plan.joined:
                 link.push(link.out.join(round, plan, arrays), NOBLOCK)
             else:
-                *first, last = link.out.split(round, plan, arrays)
-                for part in first:
-                    link.push(part, PUSH_MORE, copy=False)
-                link.push(last, NOBLOCK, copy=False)
+                header, *parts = link.out.split(round, plan, arrays)
+                if self._bulk:
+                    link.push(header, NOBLOCK)
+                    self._bulk[peer].push(header, parts)
+                else:
+                    link.push(header, PUSH_MORE)
+                    for part in parts[:-1]:
+                        link.push(part, PUSH_MORE, copy=False)
+                    link.push(parts[-1], NOBLOCK, copy=False)
             link.torn = False
         except zmq.Again:  # without a high-water mark only this: nobody is there any more
             self._over = self._reason(link, round)
@@ -128,6 +166,9 @@ class ZeroMQ(Channel):
                     frames = self._next(link, round)
             else:
                 frames = self._next(link, round)
+            if self._bulk and not plan.joined and frames[0] == header:
+                bulk = self._bulk[peer]
+                frames += bulk.open(header, self._next(bulk.link, round))
             arrays = link.into.open(frames, header, round, plan)
             if arrays is None:
                 raise self._ending(link, frames, round)
@@ -180,8 +221,10 @@ class ZeroMQ(Channel):
             for link in self._links.values():
                 while not link.flushed() and time.monotonic() < end:
                     link.await_flush()
-        finally:
             for link in self._links.values():
+                link.hang_up(end)
+        finally:
+            for link in (*self._links.values(), *(bulk.link for bulk in self._bulk.values())):
                 link.stop()
             if self._security:
                 self._security.stop()
@@ -189,12 +232,12 @@ class ZeroMQ(Channel):
 
     # The start.
 
-    def _greet(self, connect_deadline: float) -> None:
+    def _greet(self, links: Iterable[Link], connect_deadline: float) -> None:
         """HELLO on every link: the higher party speaks first, since a listener cannot send before it has heard."""
-        for link in self._links.values():
+        for link in links:
             if not link.binds:
                 link.say(HELLO, frame.hello(self.parties))
-        waiting = list(self._links.values())
+        waiting = list(links)
         end = time.monotonic() + connect_deadline
         while waiting:
             _poll(waiting)
@@ -245,8 +288,27 @@ class ZeroMQ(Channel):
                 return link.read()
             except zmq.Again:
                 self._watch(round)
+                link.ended()  # `_watch` has not looked at a connection of bulk
             if time.monotonic() - start > self._deadline:
-                raise Timeout(link.peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
+                raise self._silent(link, round)
+
+    def _silent(self, link: Link, round: int) -> MPCError:
+        """The deadline has passed: whose fault is it? A party that waits in vain itself says so at about the same time."""
+        error = Timeout(link.peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
+        payload = frame.abort(error.party, explain(error), error.exit_code)
+        for other in self._links.values():
+            other.say(ABORT, payload)
+        end = time.monotonic() + _ANSWER
+        while time.monotonic() < end and not link.gone:
+            try:
+                frames = link.early.popleft() if link.early else link.read()
+            except zmq.Again:
+                link.ended()
+                continue
+            if kind_of(frames) == ABORT:
+                return self._ending(link, frames, round)
+            break  # it was late
+        return error
 
     def _watch(self, round: int | None) -> None:
         """Raise if the connection to *any* party ended, other than after its BYE."""

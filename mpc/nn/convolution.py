@@ -6,6 +6,7 @@ image and its filters hold, in the 2 rounds of a product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,52 +59,26 @@ def conv3d(
     return _convolve("conv", x, weight, bias, 3, groups, stride=stride, padding=padding, dilation=dilation)
 
 
-def _transpose(
-    rank: int, x: Any, weight: Any, bias: Any, stride: Sides, padding: Sides, extra: Sides, groups: int, dilation: Sides
-) -> Array:
-    return _convolve(
-        "conv_transposed", x, weight, bias, rank, groups, stride=stride, padding=padding, dilation=dilation, extra=extra
-    )
+def _transposed(rank: int, sizes: str) -> Callable[..., Array]:
+    def conv_transpose(
+        x: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Sides = 1,
+        padding: Sides = 0,
+        output_padding: Sides = 0,
+        groups: int = 1,
+        dilation: Sides = 1,
+    ) -> Array:
+        geometry = {"stride": stride, "padding": padding, "dilation": dilation, "extra": output_padding}
+        return _convolve("conv_transposed", x, weight, bias, rank, groups, **geometry)
 
-
-def conv_transpose1d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Sides = 1,
-    padding: Sides = 0,
-    output_padding: Sides = 0,
-    groups: int = 1,
-    dilation: Sides = 1,
-) -> Array:
-    """As `conv_transpose2d`, of (n, c, w) with (c, o / groups, kw)."""
-    return _transpose(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def conv_transpose2d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Sides = 1,
-    padding: Sides = 0,
-    output_padding: Sides = 0,
-    groups: int = 1,
-    dilation: Sides = 1,
-) -> Array:
-    """The transposed map of a convolution: (n, c, h, w) with filters (c, o / groups, kh, kw), bias (o,): (n, o, h', w'),
+    conv_transpose.__name__ = conv_transpose.__qualname__ = f"conv_transpose{rank}d"
+    conv_transpose.__doc__ = f"""The transposed map of a convolution: {sizes}, bias (o,); along every axis
     h' = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1."""
-    return _transpose(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return conv_transpose
 
 
-def conv_transpose3d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Sides = 1,
-    padding: Sides = 0,
-    output_padding: Sides = 0,
-    groups: int = 1,
-    dilation: Sides = 1,
-) -> Array:
-    """As `conv_transpose2d`, of (n, c, d, h, w) with (c, o / groups, kd, kh, kw)."""
-    return _transpose(3, x, weight, bias, stride, padding, output_padding, groups, dilation)
+conv_transpose1d = _transposed(1, "(n, c, w) with filters (c, o / groups, kw)")
+conv_transpose2d = _transposed(2, "(n, c, h, w) with filters (c, o / groups, kh, kw)")
+conv_transpose3d = _transposed(3, "(n, c, d, h, w) with filters (c, o / groups, kd, kh, kw)")

@@ -18,7 +18,23 @@ from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import WORD, Array, Ring, Shapes, blank
-from .base import IDLE, PENDING, Exchange, Keys, Opening, Origin, Part, Protocol, Settled, Share, Spec, Steps, Tape, together
+from .base import (
+    IDLE,
+    PENDING,
+    Exchange,
+    Keys,
+    Opening,
+    Origin,
+    Part,
+    Protocol,
+    Settled,
+    Share,
+    Spec,
+    Steps,
+    Tape,
+    spec_of,
+    together,
+)
 from .comparison import less
 from .exponential import exponential_gate
 from .fields import Field
@@ -47,6 +63,10 @@ def _root(x: Share) -> Share:
     return x
 
 
+def _is_open(x: Share) -> bool:
+    return x.opening is not None and x.opening is not PENDING
+
+
 def _opening(x: Share) -> Opening:
     """What is open of x; for a view, the view of it."""
     if x.opening is None:
@@ -54,6 +74,9 @@ def _opening(x: Share) -> Opening:
         whole = _opening(x.parent)
         x.opening = Opening(x.view(whole.value), x.view(whole.mask))
     return x.opening
+
+
+SILENT = Exchange({}, {}, False)  # where a dealer deals: of who neither deals nor receives
 
 
 class Additive(Protocol):
@@ -141,27 +164,33 @@ class Additive(Protocol):
 
         `deal` is called at the dealer alone and returns arrays as `dealt` specifies, for the last evaluator.
         """
-        solid, count = self.ring.solid, len(words)
-        mine = [solid(a) for a in (*words, *bits)]
+        count = len(words)
+        mine = list(map(self.ring.solid, (*words, *bits)))
         if self.deals:
             yield Exchange({self.last: deal()} if deal else {}, {}, bool(mine))
             return Received(mine[:count], mine[count:], None)
-        specs = [(a.dtype.str, a.shape) for a in mine]
-        expected: dict[int, list[Spec]] = {p: specs for p in self.peers} if mine else {}
-        if self.me == self.last and dealt:
+        for_me = bool(dealt) and self.me == self.last
+        if not mine:  # nobody waits for a peer
+            got = yield Exchange({}, {self.dealer: list(dealt)}, False) if for_me else SILENT
+            return Received([], [], got[self.dealer] if for_me else None)
+        specs = list(map(spec_of, mine))
+        expected: dict[int, list[Spec]] = dict.fromkeys(self.peers, specs)
+        if for_me:
             expected[self.dealer] = list(dealt)
-        got = yield Exchange({p: mine for p in self.peers} if mine else {}, expected, bool(mine))
-        others = [got[p] for p in self.peers] if mine else [[]]
-        for_me = got[self.dealer] if self.dealer in expected else None
+        got = yield Exchange(dict.fromkeys(self.peers, mine), expected)
+        others = list(map(got.__getitem__, self.peers))
+        corrections = got[self.dealer] if for_me else None
         if len(others) == 1:
-            return Received(others[0][:count], others[0][count:], for_me)
+            return Received(others[0][:count], others[0][count:], corrections)
         theirs = list(zip(*others, strict=True))
         sums = [self.ring.total(arrays) for arrays in theirs[:count]]
-        return Received(sums, [self.ring.xor(arrays) for arrays in theirs[count:]], for_me)
+        return Received(sums, [self.ring.xor(arrays) for arrays in theirs[count:]], corrections)
 
     def masked(self, *xs: Share) -> Steps[list[Opening]]:
         """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then
         nothing. A view is opened through the share it is made from."""
+        if all(map(_is_open, xs)):
+            return list(map(_opening, xs))
         roots = dict.fromkeys(map(_root, xs))
         new = [x for x in roots if x.opening is None]
         if new:
@@ -254,7 +283,10 @@ class Additive(Protocol):
         if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
             for a, b in ((x, y), (y, x)):
                 if a.settled is not None and a.settled.chains and a.opening is None:
-                    return (yield from self._chained(tape, a, a.settled, b, bits))
+                    return self._chained(tape, a, a.settled, b, bits)
+        return self._opened(tape, f, x, y, bits, rounding)
+
+    def _opened(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
         opened_x, opened_y = yield from self.masked(x, y)
         operands: Operands = (opened_x.value, opened_x.mask, opened_y.value, opened_y.mask)
         shape = f.shape(x.shape, y.shape)
@@ -293,7 +325,7 @@ class Additive(Protocol):
         products: w, which the dealer does not know, would stand inside the sum.
         """
         (opened,) = yield from self.masked(y)
-        hi, top, word = (self.own(tape, field) for field in (Field.HI, Field.TOP, Field.CHAIN))
+        hi, top, word = self.own(tape, Field.HI), self.own(tape, Field.TOP), self.own(tape, Field.CHAIN)
         rho, known = tape.name.field(Field.RHO), list[Array]()
 
         def deal() -> list[Array]:
@@ -464,6 +496,10 @@ class Additive(Protocol):
         difference = self.sub(y, x)
         difference.origin = Origin(tape.name, Field.DELTA, tape.at)
         return self.add(x, (yield from self.unless(tape, b.parts[0].words, difference)))
+
+    def keep(self, tape: Tape, b: Share, x: Share) -> Steps[Share]:
+        """Shares of x where b, else 0: x's own opening serves, so a round (two if b alone is secret) and 16 bytes dealt."""
+        return self.sub(x, (yield from self.unless(tape, b.parts[0].words, x)))
 
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 4 rounds, 12.2 bytes online an element. For an x that was just truncated 3 rounds and 4.2 bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import starmap
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from typing import Protocol as Interface
 
@@ -45,6 +47,16 @@ class Inbox(Interface):
 
 Steps = Generator[Exchange, Inbox, T]
 IDLE = Exchange({}, {})
+
+
+@cache
+def _named(dtype: np.dtype[Any]) -> str:
+    return dtype.str  # formatted anew at every look
+
+
+def spec_of(a: Array) -> Spec:
+    """What a party expects that is sent an array like this one."""
+    return _named(a.dtype), a.shape
 
 
 class _Slice:
@@ -127,6 +139,7 @@ class Tape(NamedTuple):
     name: Name
     at: int = 0
     chunk: int | None = None  # the chunk's number, if the equation runs in chunks
+    wide: bool = False  # whether its comparisons take one round, with more dealt
 
 
 class Origin(NamedTuple):
@@ -346,7 +359,10 @@ class Protocol(ABC):
     def product(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:
         """Shares of f(x, y) / 2^bits, where one of the operands may be public: then f is local."""
         if isinstance(x, Share) and isinstance(y, Share):
-            return (yield from self.bilinear(tape, f, x, y, bits, rounding))
+            return self.bilinear(tape, f, x, y, bits, rounding)
+        return self._scaled(tape, f, x, y, bits, rounding)
+
+    def _scaled(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:
         z = self.scale(f, x, y, False) if isinstance(x, Share) else self.scale(f, y, x, True)  # type: ignore[arg-type]
         if not bits:
             return z
@@ -387,7 +403,7 @@ class Protocol(ABC):
 
     # ---- linear maps: componentwise, local ----
     def each(self, f: Callable[..., Part], *xs: Share) -> Share:
-        return Share(tuple(f(*parts) for parts in zip(*(x.parts for x in xs), strict=True)))
+        return Share(tuple(starmap(f, zip(*[x.parts for x in xs], strict=True))))
 
     def add(self, x: Share, y: Share) -> Share:
         return self.each(self.ring.add, x, y)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..ring.packed import Packed
-from ..ring.ring import WORD, Array, words_for
+from ..ring.ring import WORD, Array, Comparison, words_for
 from .base import Share, Steps, Tape, together
 from .fields import Field
 
@@ -32,15 +32,17 @@ def less(
     """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
     the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
 
-    One-hot digits of r, dealt once; a radix-4 tree for each: 1 round up to 16 bits, else 2; for wide words see below.
-    limb: which 64 bits of the words are compared; hot, tree: fields of the random words, the second for `opened[k]`.
+    One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2; for words of
+    several limbs see below. limb: which 64 bits of the words are compared; hot, tree: fields of the random words, the second
+    for `opened[k]`.
     """
     if bits > 64 and p.ring.primes:
         assert equal and len(opened) == 1, "a field has no order"
         return [(yield from _residues(p, tape, opened[0], mask))]
     if bits > 64:
         return (yield from _wide(p, tape, opened, mask, bits, equal, sign_bit))
-    count, n = p.ring.compare_counts(bits, equal), opened[0].size
+    what, n = Comparison(bits, equal, tape.wide), opened[0].size
+    count = p.ring.compare_counts(what)
     digits = p.own(tape, hot)
     sign = p.own(tape._replace(at=tape.at // 64), Field.SIGN)
     trees = []  # each with AND masks of its own: they serve one evaluation
@@ -51,7 +53,7 @@ def less(
     def deal() -> list[Array]:
         r = mask()
         every, part = p.every(tape, hot), p.exact.limbs(r)[limb]
-        planes = [a for k, names in enumerate(trees) for a in p.exact.compare_deal(part, bits, equal, k > 0, every, *names)]
+        planes = [a for k, names in enumerate(trees) for a in p.exact.compare_deal(part, what, k > 0, every, *names)]
         if sign_bit is not None:
             planes.append(p.exact.blind_bits(p.exact.bit_plane(r, sign_bit), sign))
         return planes
@@ -60,7 +62,7 @@ def less(
     dealt = (yield from p.exchange(dealt=[(WORD.str, (k * words_for(n),)) for k in sizes], deal=deal)).dealt
     planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * len(sizes)
     leaves = [
-        p.ring.compare_leaves(p.ring.limbs(x)[limb], bits, equal, p.first, planes[0], digits, names[0])
+        p.ring.compare_leaves(p.ring.limbs(x)[limb], what, p.first, planes[0], digits, names[0])
         for x, names in zip(opened, trees, strict=True)
     ]
     local, mine = [a for a, _ in leaves], [b for _, b in leaves]
@@ -70,7 +72,7 @@ def less(
         for k, names in enumerate(trees):
             ands = planes[2 * k + level]
             local[k], following = p.ring.compare_level(
-                level, local[k], mine[k], others[k], n, bits, equal, p.first, ands, names[level], names[0]
+                level, local[k], mine[k], others[k], n, what, p.first, ands, names[level], names[0]
             )
             mine_next += [following] if following is not None else []
         mine = mine_next

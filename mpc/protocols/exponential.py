@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ring.prg import Stream
+from ..ring.prg import Name, Stream
 from ..ring.ring import WORD, Array, Ring
 from .base import Share, Steps, Tape, together
 from .fields import Field
@@ -44,7 +44,7 @@ def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: i
     t = yield from p.settle(tape, z, True, mask, word_bits - table_bits, "dither")
     factor = _power(ring, s_open, f, 1, public_bits)
     # the second truncation has random words of its own: the addresses of the body that this gate replaces are free
-    second = Tape(tape.name._replace(node=tape.name.node + 1), tape.at)
+    second = Tape(Name(tape.name.epoch, tape.name.node + 1), tape.at)
     shift = table_bits + public_bits - f
     z, mask = hidden(p, second, ring.mul(t.parts[0], factor), shift)
     tails = [[0, 0], [round(float(exponential(np.array(float(high)))) * 2**f), 0]]

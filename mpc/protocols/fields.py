@@ -1,10 +1,10 @@
 """What each random word of an equation is for, in the protocols with a dealer. A word is named once and used once."""
 
-from enum import IntEnum
 
+class Field:
+    """What a random word of an equation is for. 0..15 are the masks under which the equation's outputs may be opened.
 
-class Field(IntEnum):
-    """What a random word of an equation is for. 0..15 are the masks under which the equation's outputs may be opened."""
+    Plain numbers: every equation looks several of them up, and members of an Enum cost more than the word they name."""
 
     INPUT = 16
     ZERO = 17  # zero sharing of a reveal

@@ -128,6 +128,8 @@ class Replicated(Protocol):
     def replicated(self, *xs: Share) -> Steps[list[Share]]:
         """Both components of each: one round, 8 bytes or 1 bit an element sent by each party, the first time. They are kept
         as the share's `opening`, which chunks carry along; a view's are made from the share that it is a view of."""
+        if all(map(is_replicated, xs)):
+            return list(xs)
         roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
         new = [x for x in roots if x.opening is None]
         if new:
@@ -315,6 +317,11 @@ class Replicated(Protocol):
             return role.unless(tape, b.parts[0], d)
 
         return self.add(x, (yield from self.gate(unless, tape, b, difference)))
+
+    def keep(self, tape: Tape, b: Share, x: Share) -> Steps[Share]:
+        """Shares of x where b, else 0: x - x (1 - b)."""
+        unless = yield from self.gate(lambda role, tape, b, x: role.unless(tape, b.parts[0], x), tape, b, x)
+        return self.sub(x, unless)
 
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 3 rounds. Of what was just truncated, from the word opened there (see `additive`)."""

@@ -28,14 +28,33 @@ if TYPE_CHECKING:
     from .additive import Additive
 
 
-def polynomial(p: Additive, tape: Tape, x: Share, s_open: Array, k: int, t: int, tables: Array) -> Steps[Array]:
-    """My share of the piecewise polynomial at scale fc + degree * fx: 1 round after x is open, (degree + 1) words online."""
+def seen(p: Additive, x: Share, bits: int) -> Steps[tuple[Array, Callable[[], Array]]]:
+    """(a public word, the dealer's mask) whose difference is x mod 2^bits: of what was just truncated the word opened there,
+    without a round; otherwise x is opened."""
+    settled = x.settled
+    if settled is None or x.opening is not None or bits > p.bits - 2 - settled.bits:
+        (opened,) = yield from p.masked(x)
+        return opened.value, lambda: p.mask_total(x)
+    mask, shift = settled.mask, settled.bits
+
+    def shifted() -> Array:
+        assert mask is not None
+        return p.exact.shift_right(mask, shift)
+
+    return p.ring.shift_right(settled.c, shift), shifted
+
+
+def polynomial(
+    p: Additive, tape: Tape, mask: Callable[[], Array], s_open: Array, k: int, t: int, tables: Array
+) -> Steps[Array]:
+    """My share of the piecewise polynomial at scale fc + degree * fx: 1 round, (degree + 1) words online. s_open - mask is
+    the argument on its lowest k + t bits."""
     ring, exact, degree, n = p.ring, p.exact, len(tables) - 1, s_open.size
     blocks = max(1, (1 << k) // 64)
     weights = p.own(tape, Field.SPLINE)
 
     def deal() -> list[Array]:
-        r = exact.solid(p.mask_total(x).reshape(-1))
+        r = exact.solid(mask().reshape(-1))
         first = Stream(p.all_keys[:1], tape.name.field(Field.LOOKUP), tape.at)
         onehot, sign = exact.lookup_deal(exact.shift_right(r, t), k, first)
         return [onehot, exact.spline_deal(exact.remainder(r, t), sign, degree, weights, p.every(tape, Field.COLUMN))]
@@ -69,16 +88,17 @@ def spline_gate(
     bounds: list[int],
     tails: list[list[int]],
 ) -> Steps[Share]:
-    """Shares of the spline at x, truncated by `shift` bits: 3 rounds from an unopened x, 4 with saturation.
+    """Shares of the spline at x, truncated by `shift` bits: 3 rounds from an unopened x, 2 from one just truncated, 4 with
+    saturation.
 
     bounds, tails: below bounds[0] the result is constant + slope * x with (constant, slope) = tails[0], from bounds[1] on it
     is so with tails[1]; empty: x is in the window.
     """
     ring, shape = p.ring, x.shape
-    (opened,) = yield from p.masked(x)
-    s_open = ring.solid(ring.sub(opened.value, ring.of(centre)).reshape(-1))
+    value, known = yield from seen(p, x, p.bits if bounds else k + t)
+    s_open = ring.solid(ring.sub(value, ring.of(centre)).reshape(-1))
     columns = np.frombuffer(tables, ring.word).reshape(degree + 1, 1 << k)
-    gate = polynomial(p, tape, x, s_open, k, t, columns)
+    gate = polynomial(p, tape, known, s_open, k, t, columns)
     if not bounds:
         y = yield from gate
         z, mask = hidden(p, tape, y, shift)

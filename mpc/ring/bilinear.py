@@ -34,7 +34,7 @@ class Mul(Bilinear):
     """Elementwise, with broadcasting."""
 
     def shape(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
-        return np.broadcast_shapes(x, y)
+        return x if x == y else np.broadcast_shapes(x, y)
 
     def multiplications(self, x: tuple[int, ...], y: tuple[int, ...]) -> int:
         return prod(self.shape(x, y))

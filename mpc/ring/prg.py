@@ -22,17 +22,32 @@ from .kernels import kernels
 SEED_BYTES = 32
 
 
-class Name(NamedTuple):
-    """The address of an equation's random words, without the field and the position."""
+class Name(int):
+    """The address of an equation's random words: the upper 64 bits of the counter block, with field 0.
 
-    epoch: int
-    node: int
+    A number, since one is made for every equation of a run. Raises OverflowError where it does not fit.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, epoch: int, node: int) -> Name:
+        if epoch >> 24 or node >> 32:
+            raise OverflowError("randomness address out of range: start a new session")
+        return super().__new__(cls, epoch << 40 | node << 8)
+
+    @property
+    def epoch(self) -> int:
+        return self >> 40
+
+    @property
+    def node(self) -> int:
+        return self >> 8 & 0xFFFFFFFF
 
     def field(self, field: int) -> int:
         """The upper 64 bits of the counter block for one purpose in this equation."""
-        if not (self.epoch < 1 << 24 and self.node < 1 << 32 and field < 1 << 8):
-            raise OverflowError("randomness address out of range: start a new session")
-        return self.epoch << 40 | self.node << 8 | field
+        if field >> 8:
+            raise OverflowError(f"field {field} of a randomness address is none of 0 to 255")
+        return self | field
 
 
 class Stream(NamedTuple):

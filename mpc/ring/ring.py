@@ -10,9 +10,9 @@ can be rehearsed on any size in no time and no memory. Fused kernels are methods
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,11 +49,20 @@ def words_for(n: int) -> int:
     return -(-n // 64)
 
 
+class Comparison(NamedTuple):
+    """A window of the lowest `bits` bits, tested for equality or else `<`. wide: one round, with several times as many bits
+    dealt, in place of two; up to 16 bits take one in any case."""
+
+    bits: int
+    equal: bool = False
+    wide: bool = False
+
+
 @cache
-def compare_counts(bits: int, equal: bool) -> dict[str, int]:
-    """Planes per group of a comparison on a window of `bits` bits: what is dealt (hot, and1, and2) and opened."""
+def compare_counts(what: Comparison) -> dict[str, int]:
+    """Planes per group of a comparison: what is dealt (hot, and1, and2) and opened."""
     counts = np.zeros(8, HALF_WORD)
-    kernels().compare_counts(counts, bits, int(equal))
+    kernels().compare_counts(counts, *map(int, what))
     names = ("hot", "mask", "open1", "and1", "local1", "open2", "and2", "local2")
     return dict(zip(names, map(int, counts), strict=True))
 
@@ -419,19 +428,18 @@ class Ring:
     def compare_leaves(
         self,
         x_open: Array,
-        bits: int,
-        equal: bool,
+        what: Comparison,
         first: bool,
         hot: Array | None,
         hot_stream: Stream,
         mask: Stream,
     ) -> tuple[Array, Array]:
         """(kept planes, factors to open)."""
-        n, count = x_open.size, self.compare_counts(bits, equal)
+        n, count = x_open.size, self.compare_counts(what)
         local, out = self.planes(count["local1"], n), self.planes(count["open1"], n)
         self.call(
             "compare_leaves",
-            *(local, out, self.solid(x_open), n, bits, 0, int(equal), int(first), hot),
+            *(local, out, self.solid(x_open), n, what.bits, 0, what.equal, what.wide, int(first), hot),
             *(hot_stream.keys, hot_stream.name, mask.name, hot_stream.at),
         )
         return local, out
@@ -443,36 +451,35 @@ class Ring:
         mine: Array,
         others: Array,
         n: int,
-        bits: int,
-        equal: bool,
+        what: Comparison,
         first: bool,
         ands: Array | None,
         and_stream: Stream,
         mask: Stream,
     ) -> tuple[Array, Array | None]:
         """(kept planes, factors to open), or (the result, None) at the last level."""
-        count = self.compare_counts(bits, equal)
+        count = self.compare_counts(what)
         last = level == 2 or not count["open2"]
         kept = self.planes(1 if last else count["local2"], n)
         out = None if last else self.planes(count["open2"], n)
         self.call(
             "compare_level",
-            *(kept, out, local, mine, others, n, level, bits, int(equal), int(first), ands),
+            *(kept, out, local, mine, others, n, level, *what, int(first), ands),
             *(and_stream.keys, and_stream.name, mask.name, and_stream.at),
         )
         return kept, out
 
     def compare_deal(
-        self, r: Array, bits: int, equal: bool, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
+        self, r: Array, what: Comparison, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
     ) -> list[Array]:
         """Corrections: one-hot planes of r's digits (unless `again`: dealt before) and the products of the AND masks of both
         levels."""
-        n, count = r.size, self.compare_counts(bits, equal)
+        n, count = r.size, self.compare_counts(what)
         out = [self.planes(count[k], n) for k in ("hot", "and1", "and2")[again:]]
         self.call(
             "compare_deal",
             *(None, *out) if again else out,
-            *(self.solid(r), n, bits, 0, int(equal), hot.keys, len(hot.keys)),
+            *(self.solid(r), n, what.bits, 0, what.equal, what.wide, hot.keys, len(hot.keys)),
             *(hot.name, mask.name, and1.name, and2.name, hot.at),
         )
         return out
@@ -596,7 +603,9 @@ class Shapes(Ring):
         return blank((*order.shape, *x.shape[1:]), x.dtype)
 
     def local(self, f: Callable[..., Array], *xs: Array) -> Array:
-        return blank(np.broadcast_shapes(*(x.shape for x in xs)), xs[-1].dtype)
+        shapes = [x.shape for x in xs]
+        one = shapes.count(shapes[0]) == len(shapes)
+        return blank(shapes[0] if one else np.broadcast_shapes(*shapes), xs[-1].dtype)
 
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
         return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis), self.word)
@@ -623,6 +632,7 @@ class Shapes(Ring):
 _ZERO = bytes(8 * MOST_LIMBS)
 
 
+@lru_cache(maxsize=1 << 12)  # a program has few shapes, and one array serves all who need a blank of it
 def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
     """An array of that shape that takes no memory: one zero, repeated by strides of 0; read-only."""
     return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from ..errors import ProgramMismatch, ProtocolError
-from ..ir.types import DType
+from ..ir.types import INTEGERS, DType
 from ..net.channel import Channel
 from ..net.frame import printable
 from ..ring.ring import Ring
@@ -40,6 +40,8 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     common: list[tuple[str, str]]  # (what, value): must be the same at all
     source: str  # text of the program file: must be the same at all
     inputs: dict[str, Supplied]  # what this party supplies
+    stored: dict[str, list[bytes]] = {}  # what it holds of results of earlier runs: name -> marks of the saves
+    problem: str = ""  # with one of these
     approval: str = ""  # its signed approval, if it has one
     nonce: bytes = b""  # fresh: no two sessions have the same id
 
@@ -84,7 +86,7 @@ def _read(data: bytes, party: int) -> Terms:
 def _is_dtype(d: Supplied) -> bool:
     if d.ring not in RINGS:
         return False
-    return (d.kind in ("bool", "int") and not d.fraction) or (d.kind == "fixed" and 1 <= d.fraction <= 60)
+    return (d.kind in ("bool", *INTEGERS) and not d.fraction) or (d.kind == "fixed" and 1 <= d.fraction <= 60)
 
 
 def compare(terms: Sequence[Terms], names: Sequence[str]) -> None:

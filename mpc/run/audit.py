@@ -11,6 +11,8 @@ from ..ir.program import Program, Where
 from ..ir.types import Type
 from ..protocols.base import Protocol
 
+ZEROS = "zeros of mpc.save"  # name of the inputs that make shares at rest fresh: nobody's data
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -110,9 +112,10 @@ def audit(
     parties: Sequence[str],
     rounding: str,
     earlier: Sequence[Supply] = (),
+    kept: Sequence[str] = (),
 ) -> Audit:
     """The audit of a program under a protocol; `parties` are the names of parties 0, 1, ... `earlier` are inputs behind the
-    values that the program takes from a run before."""
+    values that the program takes from a run before; `kept` says what stays shared when it ends."""
     inputs: list[Flow] = []
     outputs: list[Flow] = []
 
@@ -125,7 +128,7 @@ def audit(
     inputs.extend(map(supplied, earlier))
     labels = iter(program.names)
     for eqn in program.walk():
-        if eqn.op == "input":
+        if eqn.op == "input" and eqn.params["name"] != ZEROS:
             inputs.append(supplied(Supply(eqn.params, eqn.types[0], eqn.where)))
         elif eqn.op == "reveal":
             label = next(labels, "") or "a value"
@@ -134,6 +137,7 @@ def audit(
     design = ["the program, its constants, the shapes and types of all values, message sizes and timing"]
     design += dict.fromkeys(OPS[e.op].opens for e in program.walk() if e.op in OPS and OPS[e.op].opens)
     design += [leak for leak in protocol.leaks if rounding == "dither" or "dither" not in leak]
+    design += [f"that each party keeps its share of {what}, which nobody learns from it" for what in kept]
     return Audit(name, protocol.trust, tuple(parties), program.digest.hex(), tuple(inputs), tuple(outputs), tuple(design))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from ..ir.program import NOWHERE, Eqn, Where
+from ..ir.program import Eqn, Where
 
 T = TypeVar("T")
 SPANS = 100_000  # kept for the trace; what comes later is in the totals alone
@@ -76,8 +76,8 @@ class Clock:
         return self.spent.setdefault(task, Spent())
 
     def call(self, eqn: Eqn, where: Where, work: Callable[..., T], *args: Any) -> T:
-        """work(*args), which belongs to an equation; `where` is its line if it names none."""
-        task = Task(eqn.op, str(eqn.where if eqn.where.line else where))
+        """work(*args), which belongs to an equation of this line."""
+        task = Task(eqn.op, str(where))
         self.of(task).calls += 1
         with self._within("compute", task, -1):
             return work(*args)
@@ -102,9 +102,9 @@ class Clock:
             self._charge()
             self._stack.pop()
 
-    def exchanged(self, eqn: Eqn, sent: int, turn: bool) -> None:
+    def exchanged(self, task: Task, sent: int, turn: bool) -> None:
         """Notes what an equation sends in one exchange."""
-        spent = self.of(Task(eqn.op, str(eqn.where)))
+        spent = self.of(task)
         spent.bytes += sent
         spent.rounds += turn
 
@@ -140,8 +140,3 @@ class Clock:
         clock.spans = [Span(kind, tasks[k], *rest) for kind, k, *rest in plain["spans"]]
         clock.rounds = plain["rounds"]
         return clock
-
-
-def timed(clock: Clock | None, eqn: Eqn, where: Where, work: Callable[..., T], *args: Any) -> T:
-    """work(*args), on the clock if there is one."""
-    return work(*args) if clock is None else clock.call(eqn, where or NOWHERE, work, *args)

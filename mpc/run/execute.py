@@ -8,23 +8,23 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..errors import PeerLost, ProgramMismatch, ProtocolError, StoreError
-from ..ir.program import Eqn, Program, first_difference
+from ..ir.program import Eqn, Program, Where, first_difference
 from ..net.channel import Channel
+from ..net.frame import layout, layout_of
 from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Array, Ring
 from ..ring.rings import ring_of
-from .clock import Clock
+from .clock import Clock, Task
 from .interpret import Context, interpret
 from .store import EPOCH, Store
 
-Progress = Callable[[int, int, Eqn | None], None]  # rounds done, bytes sent and received, current equation
+Progress = Callable[[int, int, Task | None], None]  # rounds done, bytes sent and received, what is computed
 PROGRESS_SECONDS = 0.1  # between two reports
 
 
@@ -70,9 +70,11 @@ class _Flow:
             else:
                 self.party.channel.send(self.peer, self.party.step, [np.empty(0, np.uint8)])
         if self.deals:
-            self.passed += sum(a.nbytes for a in ex.send.get(self.peer, ()))
+            arrays = ex.send.get(self.peer)
+            self.passed += layout_of(arrays).size if arrays else 0
         else:
-            self.passed += sum(prod(shape) * np.dtype(dtype).itemsize for dtype, shape in ex.recv.get(self.peer, ()))
+            specs = ex.recv.get(self.peer)
+            self.passed += layout(tuple(specs)).size if specs else 0
 
 
 @dataclass
@@ -238,6 +240,7 @@ class Party:
         self.agree(program, epoch)
         if self.prepared is not None:
             self.prepared.use()
+            self.everyones(b"used")  # before all have noted theirs nobody sends a share: see store.py
         begin()
         measured = Measured(deals=self.deals, clock=clock)
         self._measured, self._ahead = measured, hold if self.deals else None
@@ -245,12 +248,14 @@ class Party:
             self._flow.behind = _Flow.BEHIND if hold is None else 1 << 30
         if hold is not None and self.protocol.stream is not None and not self.deals:
             hold()
-        current: list[Eqn | None] = [None]
+        latest: tuple[Eqn, Where] | None = None
 
-        def observe(eqn: Eqn, ex: Exchange) -> None:
-            current[0] = eqn
+        def observe(eqn: Eqn, where: Where, ex: Exchange) -> None:
+            nonlocal latest
+            latest = eqn, where
             if clock is not None:
-                clock.exchanged(eqn, sum(a.nbytes for arrays in ex.send.values() for a in arrays), ex.turn)
+                sent = sum(a.nbytes for arrays in ex.send.values() for a in arrays)
+                clock.exchanged(Task(eqn.op, str(where)), sent, ex.turn)
 
         context = Context(self.protocol, epoch, dict(inputs), observe, clock=clock)
         meter = self.channel.meter
@@ -261,13 +266,14 @@ class Party:
 
         def report() -> None:
             if progress is not None:
-                progress(measured.rounds, sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values()), current[0])
+                moved = sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values())
+                progress(measured.rounds, moved, Task(latest[0].op, str(latest[1])) if latest else None)
 
         try:
             results = self._drive(interpret(program, args, context), measured, report)
         except (PeerLost, ProtocolError) as error:
-            if current[0] is not None and not error.where:
-                error.where = f"{current[0].op}, {current[0].where}"
+            if latest is not None and not error.where:
+                error.where = f"{latest[0].op}, {latest[1]}"
             raise
         self._dealt()
         measured.seconds = time.perf_counter() - start
@@ -297,7 +303,7 @@ class Party:
                 self._flow.before(ex)
             for peer, arrays in ex.send.items():
                 send(peer, self.step, arrays)
-            arrival = _Arrival(self)
+            arrival = _Arrival(self) if ex.recv else None  # nobody looks where nothing comes
             for peer, specs in ex.recv.items():
                 self.expect(arrival, peer, specs)
             measured.rounds += ex.turn

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
 
-from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, bilinear_map, index_key
+from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
 from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
@@ -19,11 +20,11 @@ from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
 from ..ring.ring import blank, words_for
 from ..ring.rings import ring_of
-from .clock import Clock, timed
+from .clock import Clock
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
-Observer = Callable[[Eqn, Exchange], None]
+Observer = Callable[[Eqn, Where, Exchange], None]
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Context:
     protocol: Protocol
     epoch: int
     inputs: dict[int, Part] = field(default_factory=dict)  # slot -> my own input values
-    observe: Observer = lambda eqn, exchange: None  # told of every exchange and the equation it belongs to
+    observe: Observer = lambda eqn, where, exchange: None  # told of every exchange, the equation it belongs to and its line
     # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
     steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
     # this party's own random words; None: blanks
@@ -64,23 +65,23 @@ def interpret(
     env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
     missing, uses = list(plan.missing), dict(plan.uses)
     ready = [i for i, count in enumerate(missing) if not count]
-    live: dict[int, Generator[Exchange, Any, Any]] = {}
+    live: dict[int, tuple[Name, Generator[Exchange, Any, Any]]] = {}
     waiting: dict[int, Exchange] = {}
+    clock, observe = ctx.clock, ctx.observe
 
-    def finish(i: int, result: Any) -> None:
-        eqn, name = eqns[i], Name(ctx.epoch, base + plan.offset[i])
-        for k, value in enumerate(result if isinstance(result, list) else [result]):
-            if k == len(eqn.types):
-                break
+    def finish(i: int, name: Name, result: Any) -> None:
+        v, eqn = plan.first_out[i], eqns[i]
+        values = result if type(result) is list else (result,)
+        for k, _ in enumerate(eqn.types):
+            value = values[k]
             if isinstance(value, Share):
                 made = value
                 while made.parent is not None:
                     made = made.parent
                 if made.origin is None:
                     made.origin = Origin(name, k)
-            v = plan.first_out[i] + k
-            env[v] = value
-            for j in plan.consumers.get(v, ()):
+            env[v + k] = value
+            for j in plan.consumers.get(v + k, ()):
                 missing[j] -= 1
                 if not missing[j]:
                     heapq.heappush(ready, j)
@@ -93,29 +94,41 @@ def interpret(
         return len(live) == 1 and not ready and within()
 
     def advance(i: int, inbox: Any) -> None:
+        eqn = eqns[i]
+        line = eqn.where if eqn.where.line else where
+        name, step = live[i]
         try:
-            waiting[i] = ex = timed(ctx.clock, eqns[i], where, live[i].send, inbox)
+            ex = step.send(inbox) if clock is None else clock.call(eqn, line, step.send, inbox)
         except StopIteration as end:
             del live[i]
-            finish(i, end.value)
+            finish(i, name, end.value)
         else:
-            eqn = eqns[i]
+            waiting[i] = ex
             if eqn.body is None or _defines(ctx.protocol, eqn.op):
-                ctx.observe(eqn if eqn.where.line else replace(eqn, where=where), ex)
+                observe(eqn, line, ex)
 
     while True:
         while ready:
             i = heapq.heappop(ready)
-            line = eqns[i].where if eqns[i].where.line else where
-            ins = [env[v] for v in eqns[i].ins]
-            step = timed(ctx.clock, eqns[i], line, start, eqns[i], ins, ctx, base + plan.offset[i], line, alone)
-            if isinstance(step, Generator):
-                live[i] = step
+            eqn = eqns[i]
+            line = eqn.where if eqn.where.line else where
+            name = Name(ctx.epoch, base + plan.offset[i])
+            ins = [env[v] for v in eqn.ins]
+            if clock is None:
+                step = start(eqn, ins, ctx, name, line, alone)
+            else:
+                step = clock.call(eqn, line, start, eqn, ins, ctx, name, line, alone)
+            if type(step) is GeneratorType:
+                live[i] = name, step
                 advance(i, None)
             else:
-                finish(i, step)
+                finish(i, name, step)
         if not waiting:
             return [env[v] for v in program.outs]
+        if len(waiting) == 1:  # most often: nothing to merge
+            i, ex = waiting.popitem()
+            advance(i, (yield ex))
+            continue
         merged, split = merge(list(waiting.values()))
         inboxes = split((yield merged))
         resumed, waiting = list(waiting), {}
@@ -123,35 +136,42 @@ def interpret(
             advance(i, inbox)
 
 
-def start(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Any:
+def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, alone: Callable[[], bool]) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
-    tape, protocol = Tape(Name(ctx.epoch, node)), ctx.protocol
-    if eqn.op == "fori":
-        return _repeat(eqn, ins, ctx, node, where, alone)
-    if eqn.body is not None and not _defines(protocol, eqn.op):
-        return interpret(eqn.body, ins, ctx, node + 1, where, alone)
-    if eqn.op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
+    op, protocol = eqn.op, ctx.protocol
+    if op == "fori":
+        return _repeat(eqn, ins, ctx, name.node, where, alone)
+    if eqn.body is not None and not _defines(protocol, op):
+        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone)
+    if op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
         return ins[0] if protocol.me in eqn.params["to"] else None
-    if ins and not any(isinstance(x, Share) for x in ins) and eqn.op in OPS and not eqn.types[0].secret:
-        return _public(eqn, ins, ctx, tape)
-    if eqn.op == "input":
-        shape, bits = eqn.types[0].shape, eqn.types[0].dtype.is_bool
-        return protocol.share(tape, eqn.params["owner"], shape, bits, ctx.inputs.get(eqn.params["slot"]))
-    if eqn.op == "random":
-        return protocol.random(tape, eqn.types[0].shape, _coins(ctx, tape.name, eqn.types[0]))
-    if eqn.op == "reveal":
-        return protocol.reveal(tape, ins[0], tuple(eqn.params["to"]))  # type: ignore[arg-type]
-    if eqn.op in LOCAL:
-        return LOCAL[eqn.op](protocol, ins, eqn.params)
+    result = eqn.types[0]
+    if not result.secret and ins and op in OPS and not any(isinstance(x, Share) for x in ins):
+        return _public(eqn, ins, ctx, Tape(name))
+    if op in LOCAL:
+        return LOCAL[op](protocol, ins, eqn.params)
+    tape = Tape(name, wide=WIDE in eqn.params)
+    if op == "input":
+        return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
+    if op == "random":
+        return protocol.random(tape, result.shape, _coins(ctx, name, result))
+    if op == "reveal":
+        return _reveal(protocol, tape, ins[0], eqn)  # type: ignore[arg-type]
+    if result.size > CHUNK and _elementwise(eqn, ins):
+        return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone)
+    return _gate(protocol, eqn, tape, *ins)
 
-    def gate(tape: Tape, *xs: Value) -> Steps[Share]:
-        return _gate(protocol, eqn, tape, xs)
 
-    elementwise = OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES
-    size = eqn.types[0].size
-    if elementwise and size > CHUNK and all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins):
-        return _chunked(gate, tape, ins, eqn.types[0].shape, ctx, alone)
-    return gate(tape, *ins)
+def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | None]:
+    """Of an integer of w bits the lowest w bits alone: those above would tell how it was computed."""
+    dtype = eqn.types[0].dtype
+    above = protocol.ring.bits - dtype.width if dtype.wraps else 0
+    if above:
+        x = yield from protocol.product(tape, bilinear_map("mul", {}), x, protocol.ring.of(1 << above), 0, "dither")
+    value = yield from protocol.reveal(tape, x, tuple(eqn.params["to"]))
+    if not above or not isinstance(value, np.ndarray) or (value.size and value.ndim and not any(value.strides)):  # a blank
+        return value
+    return protocol.ring.shift_right(value, above)
 
 
 def _coins(ctx: Context, name: Name, t: Type) -> Part:
@@ -168,8 +188,18 @@ def _defines(protocol: Protocol, op: str) -> bool:
     return getattr(protocol, op, None) is not None
 
 
-def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, xs: Sequence[Value]) -> Steps[Share]:
+def _elementwise(eqn: Eqn, ins: Sequence[Value]) -> bool:
+    """Whether element i of the result depends on element i of the operands alone."""
+    size = eqn.types[0].size
+    if not (OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES):
+        return False
+    return all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins)
+
+
+def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, *xs: Value) -> Steps[Share]:
     op, params = eqn.op, eqn.params
+    if WIDE in params:  # the tape says it to whatever compares
+        params = {k: v for k, v in params.items() if k != WIDE}
     if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
     if op == "and_" and not all(isinstance(x, Share) for x in xs):
@@ -256,7 +286,7 @@ def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, a
 def _public(eqn: Eqn, ins: Sequence[Value], ctx: Context, tape: Tape) -> Value:
     """An operation on public values alone: computed in the clear by everyone."""
     shares = [ctx.clear.constant(x) for x in ins if not isinstance(x, Share)]
-    result: Any = LOCAL[eqn.op](ctx.clear, shares, eqn.params) if eqn.op in LOCAL else _gate(ctx.clear, eqn, tape, shares)
+    result: Any = LOCAL[eqn.op](ctx.clear, shares, eqn.params) if eqn.op in LOCAL else _gate(ctx.clear, eqn, tape, *shares)
     if isinstance(result, Generator):
         try:
             next(result)
@@ -314,5 +344,5 @@ LOCAL: dict[str, Callable[[Protocol, Sequence[Any], dict[str, Any]], Value]] = {
     "index": lambda p, ins, params: p.rearrange(ins[0], lambda a: a[index_key(params["key"])], whole=False),
     "take": _take,
     "concatenate": _concatenate,
-    "retype": lambda p, ins, params: p.rearrange(ins[0], lambda a: a),
+    "retype": lambda p, ins, params: ins[0],  # the same share, so that what is opened of it serves both
 }

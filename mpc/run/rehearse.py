@@ -5,27 +5,34 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import MPCError
-from ..ir.program import Eqn, Program
+from ..ir.program import Eqn, Program, Where
 from ..ir.types import Type
 from ..net.shaped import LAN, WAN, Network
-from ..protocols.base import Exchange, Origin, Protocol, Share, Spec, Value
+from ..protocols.base import Exchange, Origin, Protocol, Share, Value, spec_of
 from ..ring.packed import Packed
 from ..ring.prg import Name
-from ..ring.ring import Array, Shapes, blank, dtype_of
+from ..ring.ring import Shapes, blank, dtype_of
 from ..ring.rings import ring_of
 from .interpret import Context, interpret
 
 THIS_MACHINE = Network(0.08, 16000, "this machine")  # processes side by side, as `mpc.local` starts them
 
 
-# What a core does in a second, and core-seconds that a round takes at each process: Python, and waking up two threads. As
-# measured on the machine of docs/performance.md.
-MULTIPLICATIONS, WORDS, ROUND = 9e9, 0.4e9, 0.23e-3
+class Machine(NamedTuple):
+    """What a core does in a second; `launch/machine.py` measures it."""
+
+    multiplications: float  # ring multiplications in products
+    words: float  # ring words written by everything else
+    round: float  # core-seconds that a round takes at each process: Python, and waking up two threads
+    cores: int  # for all processes
+
+
+NOMINAL = Machine(9e9, 0.4e9, 0.23e-3, 2)  # that of docs/performance.md
 
 
 @dataclass
@@ -68,16 +75,17 @@ class Report:
     def sent(self, party: int) -> int:
         return sum(b for (i, _), b in self.links.items() if i == party)
 
-    def seconds(self, network: Network, cores: int = 2) -> float:
-        """Predicted: rounds, bytes, and work at nominal rates on this many cores in all.
+    def seconds(self, network: Network, machine: Machine = NOMINAL) -> float:
+        """Predicted: rounds, bytes, and work at the rates of a machine, on whose cores all processes share it.
 
         Parties send at once, and a dealer runs ahead of them: either their bytes decide, or the dealer's and what parties
         send after the last of them.
         """
         online = max((self.sent(i) for i, _ in self.links if i != self.dealer), default=0)
         dealt = self.dealt_bytes + max(self.tail.values(), default=0) if self.dealt_bytes else 0
-        work = self.multiplications / MULTIPLICATIONS + self.words / WORDS + self.rounds * self.processes * ROUND
-        return network.seconds(self.rounds, max(online, dealt)) + work / cores
+        work = self.multiplications / machine.multiplications + self.words / machine.words
+        work += self.rounds * self.processes * machine.round
+        return network.seconds(self.rounds, max(online, dealt)) + work / max(1, min(machine.cores, self.processes))
 
     # ---- presentation ----
     def name(self, party: int) -> str:
@@ -292,7 +300,7 @@ def _check(exchanges: list[Any], report: Report, protocol: type[Protocol]) -> No
         raise MPCError(f"{protocol.__name__} is broken: parties disagree on what is a round")
     for i, ex in enumerate(exchanges):
         for j, arrays in ex.send.items():
-            sends = [_spec(a) for a in arrays]
+            sends = list(map(spec_of, arrays))
             expects = list(exchanges[j].recv.get(i, []))
             if sends != expects:
                 raise MPCError(f"{protocol.__name__} is broken: party {i} sends {sends}, party {j} expects {expects}")
@@ -308,14 +316,10 @@ def _check(exchanges: list[Any], report: Report, protocol: type[Protocol]) -> No
                 raise MPCError(f"{protocol.__name__} is broken: party {i} waits for party {j}, which sends nothing")
 
 
-def _spec(a: Array) -> Spec:
-    return (a.dtype.str, a.shape)
-
-
 def _observer(report: Report, me: int) -> Any:
-    def observe(eqn: Eqn, ex: Exchange) -> None:
+    def observe(eqn: Eqn, where: Where, ex: Exchange) -> None:
         sent = sum(a.nbytes for arrays in ex.send.values() for a in arrays)
-        for cost in (report.by_op[eqn.op], report.by_line[str(eqn.where)]):
+        for cost in (report.by_op[eqn.op], report.by_line[str(where)]):
             if me == report.dealer:
                 cost.dealt += sent
             else:

@@ -21,6 +21,7 @@ from ..ir.types import Type
 from ..protocols.base import Part, Share, Steps, Value
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
+from ..ring.prg import Name
 from ..ring.ring import Ring
 from ..ring.rings import ring_of
 from .interpret import Context, start
@@ -141,7 +142,7 @@ class Shadow:
             line = eqn.where if eqn.where.line else where
             ins = [values[v] for v in eqn.ins]
             outs = self._equation(eqn, ins, slots, line)
-            if eqn.op in REFERENCES:
+            if eqn.op in REFERENCES and not eqn.types[0].dtype.wraps:  # those wrap around, which float64 does not
                 compare(eqn, [program.types[v] for v in eqn.ins], ins, outs[0], line)
             values.extend(outs)
         return [values[v] for v in program.outs]
@@ -152,7 +153,7 @@ class Shadow:
         if eqn.op == "reveal":
             return ins
         if eqn.body is None or not any(e.where.line for e in eqn.body.eqns):  # a body that names no lines is the library's
-            return _now(start(eqn, ins, self.context, 0, line, lambda: False))
+            return _now(start(eqn, ins, self.context, Name(0, 0), line, lambda: False))
         count, repeated = len(eqn.types), eqn.op == "fori"
         for _ in range(eqn.params["times"] if repeated else 1):
             outs = self._follow(eqn.body, ins, slots, line)

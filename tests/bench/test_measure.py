@@ -16,7 +16,7 @@ from mpc.net import Network
 
 FIGURES = {
     *("name", "protocol", "parties", "network", "size", "seconds", "offline_seconds", "online_seconds", "rounds"),
-    *("bytes_per_party", "peak_mb", "max_error", "ratio_to_numpy", "spread"),
+    *("bytes_per_party", "peak_mb", "max_error", "ratio_to_numpy", "spread", "ring", "multiplications", "words_written"),
 }
 
 
@@ -52,6 +52,7 @@ def series(exponent: float, bytes_exponent: float = 1.0, rounds: int = 5) -> lis
             "elements": n,
             "seconds": 1e-3 + 1e-8 * n**exponent,
             "bytes_per_party": 8 * n**bytes_exponent,
+            "peak_mb": 50 + 48e-6 * n,
             "rounds": rounds if n < LARGE else 5,
         }
         for n in sizes
@@ -61,6 +62,12 @@ def series(exponent: float, bytes_exponent: float = 1.0, rounds: int = 5) -> lis
 def test_growth():
     (found,) = growth(series(1.0))
     assert found["exponent"] == pytest.approx(1.0, abs=0.15) and not found["flags"]
+    assert found["flat"] < 1 and found["element_bytes"] == pytest.approx(48)
+    rows = series(1.0)
+    rows[-1] |= {"seconds": 2 * rows[-1]["seconds"], "peak_mb": 900}
+    time, memory = growth(rows)[0]["flags"]
+    assert time == "an element takes up to 1.8 times as long as at a smaller size"
+    assert memory == "memory an element grows from 48 to 89 bytes"
     (found,) = growth(series(1.5))
     assert found["exponent"] == pytest.approx(1.5, abs=0.1) and "time grows like n^1.5" in found["flags"][0]
     assert growth(series(1.0, 1.2))[0]["flags"] == ["bytes grow faster than the elements"]

@@ -25,7 +25,9 @@ def figures() -> dict[str, Any]:
     """A row that was measured, and the same as if it had taken steeply longer at larger sizes."""
     row = measure("relu", GROWING["relu"](3000), Setting("helper", 3, None), repeat=2)
     grown = [{**row, "elements": n, "size": f"{n:.0e}", "seconds": row["seconds"] * n**1.5} for n in (10**5, 10**6, 10**7)]
-    return collect([{**row, "name": "<b>&relu"}, *grown])
+    kernel = {"tier": "avx2", "kernel": "gemm <u64>", "size": "64", "seconds": 1e-6, "rate": 9.3, "unit": "GMAC/s"}
+    kernels = [{**kernel, "limit": 12.4, "by": "multiply"}, {**kernel, "limit": None, "by": None}]
+    return {**collect([{**row, "name": "<b>&relu", "ratio_to_limit": 3.5}, *grown]), "kernels": kernels}
 
 
 class Outline(HTMLParser):
@@ -53,7 +55,8 @@ def test_the_page_is_whole_and_asks_for_nothing():
     outline.feed(text)
     assert not outline.open and not outline.links
     assert not re.search(r"https?:|//[\w-]+\.\w|@import|url\(", text)
-    assert outline.seen["details"] == 4 and outline.seen["script"] == 1
+    assert outline.seen["details"] == 5 and outline.seen["script"] == 1
+    assert "gemm &lt;u64&gt;" in text and "75 %" in text and 'data-v="3.5"' in text
     assert "&lt;b&gt;&amp;relu" in text and "<b>&relu" not in text
     assert "time grows like n^1.5" in text
     for row in figures()["rows"]:
@@ -71,7 +74,8 @@ def test_plots():
 
 
 def test_a_page_of_nothing():
-    assert "<h2>Figures</h2>" in page(collect([]))
+    text = page(collect([]))
+    assert "<h2>Figures</h2>" in text and "Kernels" not in text and "limit" not in text
 
 
 @pytest.mark.slow

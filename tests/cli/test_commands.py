@@ -127,6 +127,22 @@ def test_networks(folder: Path, mpc_command: Run):
     refused(mpc_command("cost", "study.py", *SHAPES, "--network", "moon"), 2, "moon", "lan, wan")
 
 
+def test_comparisons_on_a_network(folder: Path, mpc_command: Run):
+    """One round less where few elements are compared on a slow line, and a run measures what was predicted."""
+    file = folder / "study.py"
+    file.write_text(file.read_text().replace("x.mean(axis=0)", "mpc.nn.relu(x)"))
+
+    def cost(*words: str) -> dict[str, int]:
+        return json.loads(mpc_command("cost", "study.py", *SHAPES, "--json", *words).stdout)["cost"]
+
+    narrow, wide = (cost("--compare", how) for how in ("lan", "wan"))
+    assert wide["rounds"] == narrow["rounds"] - 1 and wide["dealt_bytes"] > narrow["dealt_bytes"]
+    assert cost()["links"] == narrow["links"] and cost("--network", "wan")["links"] == wide["links"]
+    result = mpc_command("run", "study.py", *DATA, "--compare", "wan", "--json")
+    assert json.loads(result.stdout)["measured"]["as_predicted"], result.stderr
+    refused(mpc_command("cost", "study.py", *SHAPES, "--compare", "moon"), 2, "moon", "auto")
+
+
 def test_profile_and_trace(folder: Path, mpc_command: Run):
     result = mpc_command("run", "study.py", *DATA, "--profile", "--trace", "trace.json", "--json")
     assert result.exit_code == 0, result.stderr

@@ -1,40 +1,49 @@
 """Forks processes that are `mpc` with everything imported: `python farm.py`, jobs on standard input, a line of JSON each.
 
-A job: {"id", "folder", "words", "out", "err", "largest"}; answers: {"id", "pid"}, later {"id", "code"} (negative: a signal).
+A job: {"id", "folder", "words", "out", "err", "largest", "net"}; answers: {"id", "pid"}, later {"id", "code"} (negative: a
+signal).
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mpc.cli import main
-
-with suppress(ImportError):
-    import sklearn.datasets
-    import sklearn.model_selection  # noqa: F401  (takes seconds, and the example needs it)
+CLONE_NEWNET = 0x40000000
 
 
-def child(job: dict[str, Any]) -> None:
+def command(words: list[str]) -> None:
+    """`mpc ...`"""
+    from mpc.cli import main
+
+    sys.argv = ["mpc", *words]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+
+
+def child(job: dict[str, Any], work: Callable[[list[str]], None]) -> None:
     """Never returns."""
     os.setsid()
+    if job["net"] and ctypes.CDLL(None).setns(os.open(f"/var/run/netns/{job['net']}", os.O_RDONLY), CLONE_NEWNET):
+        os._exit(99)
     os.chdir(job["folder"])
     for name, number in (("out", 1), ("err", 2)):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["largest"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], job["largest"]))
-    sys.argv = ["mpc", *job["words"]]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     code: Any = 1
     try:
-        main()
+        work(job["words"])
+        code = 0
     except SystemExit as end:
         code = end.code or 0
     finally:
@@ -56,7 +65,7 @@ def reap(running: dict[int, int]) -> None:
         say(id=running.pop(pid), code=os.waitstatus_to_exitcode(status))
 
 
-def serve() -> None:
+def serve(work: Callable[[list[str]], None]) -> None:
     running: dict[int, int] = {}
     rest = b""
     while True:
@@ -70,13 +79,19 @@ def serve() -> None:
                 job = json.loads(line)
                 pid = os.fork()
                 if not pid:
-                    child(job)
+                    child(job, work)
                 running[pid] = job["id"]
                 say(id=job["id"], pid=pid)
         reap(running)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
+    os._exit(0)  # at once: taking down all that was imported lasts seconds on a busy machine
 
 
 if __name__ == "__main__":
-    serve()
+    import mpc.cli  # noqa: F401  (once, for all that are forked)
+
+    with suppress(ImportError):
+        import sklearn.datasets
+        import sklearn.model_selection  # noqa: F401  (takes seconds, and the example needs it)
+    serve(command)

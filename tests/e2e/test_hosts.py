@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ import pytest
 
 from mpc.launch import config as configs
 
-from .hosts import ROOT, Farm, Host, Process, deploy
+from .hosts import ROOT, STUDY, Farm, Host, Process, deploy, free_ports
+from .nets import Net
 
 A, B = np.array([[1.5, -2.0, 0.25], [0.0, 3.75, -1.0]]), np.array([[777.125, -1.0, 1.25], [1.0, 4.75, 0.0]])
 MEAN = np.concatenate([A, B]).mean(axis=0)
@@ -27,13 +28,6 @@ import mpc
 def main(a: mpc.Input("hospital_a"), b: mpc.Input("hospital_b")) -> mpc.Output("hospital_a", "hospital_b", name="mean"):
     return mpc.fori(0, TIMES, lambda i, c: mpc.nn.relu(c * 0.5 + a), b)
 """
-
-
-@pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    farm = Farm(tmp_path_factory.mktemp("farm"))
-    yield farm
-    farm.close()
 
 
 def with_data(hosts: Sequence[Host]) -> list[Host]:
@@ -59,16 +53,21 @@ def until_running(processes: Sequence[Process]) -> None:
         processes[0].farm.listen(0.01)
 
 
+def nothing_runs(processes: Sequence[Process]) -> None:
+    """All have ended, and so has every process of their sessions."""
+    pids = {process.pid for process in processes if process.code is not None}
+    assert len(pids) == len(processes)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        assert int(fields[3]) not in pids or fields[0] in "ZX", f"{stat} is an orphan"
+
+
 def nothing_left(hosts: Sequence[Host], processes: Sequence[Process]) -> None:
     """No process in the sessions of these, no port in use."""
-    for process in processes:
-        assert process.code is not None
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            assert int(fields[3]) != process.pid or fields[0] in "ZX", f"{stat} is an orphan"
+    nothing_runs(processes)
     for i, member in enumerate(configs.read(str(hosts[0].config)).party):
         for peer in range(i + 1, len(hosts)):
             with socket.socket() as probe:
@@ -251,6 +250,34 @@ def test_signals_at_random_moments(farm: Farm, tmp_path: Path, number: int, code
     at_random(farm, tmp_path, number, 50, code)
 
 
+@pytest.mark.slow
+def test_sixteen_sessions_at_once_are_as_one_after_the_other(farm: Farm, tmp_path: Path):
+    """Other keys and another program each, on the same three addresses."""
+    sessions, base = [], free_ports(["127.0.0.1"])
+    for i in range(16):
+        program = STUDY.replace("x.mean(axis=0)", f"x.sum(axis=0) * {i + 1} + (x[{i % 4}] < {i - 8})")
+        hosts = deploy(tmp_path / str(i), program=program, base=base + 4 * i, connect=60.0)
+        for k, host in enumerate(hosts[:2]):
+            np.save(host.folder / f"{'ab'[k]}.npy", np.arange(6).reshape(2, 3) * (i - 8) + k)
+        sessions.append(hosts)
+
+    def ends(processes: Sequence[Process]) -> str:
+        assert [p.wait(120) for p in processes] == [0] * 3, [p.err for p in processes]
+        assert processes[0].out == processes[1].out
+        return processes[0].out
+
+    alone = [ends(start(farm, hosts)) for hosts in sessions]
+    together = [start(farm, hosts) for hosts in sessions]
+    assert [ends(processes) for processes in together] == alone and len(set(alone)) == 16
+    for hosts, processes in zip(sessions, together, strict=True):
+        nothing_left(hosts, processes)
+    assert len({r["session"] for hosts in sessions for r in hosts[0].records()}) == 32
+    # a party of one session in another's place: not its key
+    stray = [sessions[0][0], sessions[0][1], sessions[1][2]]
+    stray[2].config.write_text(stray[2].config.read_text().replace(f":{base + 4}", f":{base}"))
+    assert [p.wait(60) for p in start(farm, stray)] == [6] * 3
+
+
 def test_a_short_pause_is_survived(farm: Farm, tmp_path: Path):
     hosts = with_data(deploy(tmp_path, program=LONG.replace("TIMES", "400")))
     processes = start(farm, hosts)
@@ -319,12 +346,14 @@ def test_two_hospitals_as_they_are_between_three_addresses(farm: Farm, tmp_path:
     two_hospitals(farm, tmp_path, 300)
 
 
-def two_hospitals(farm: Farm, tmp_path: Path, iterations: int) -> None:
+def two_hospitals(farm: Farm, tmp_path: Path, iterations: int, net: Net | None = None) -> None:
     """The example, each party loading its own columns: the results of one machine, each at those who may learn it."""
     pytest.importorskip("sklearn", reason="the example uses scikit-learn's data set")
     text = (ROOT / "examples" / "two_hospitals.py").read_text()
     program = text.replace("L2 = 300,", f"L2 = {iterations},")
-    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", "registry"), program=program)
+    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", "registry"), program=program, addresses=net.addresses if net else ())
+    for host, name in zip(hosts, net.names if net else [""] * 3, strict=True):
+        host.net = name
     here = farm.start(hosts[0].folder, ("run", "study.py", "--json"), 0)
     assert here.wait(120) == 0, here.err
     local = json.loads(here.out)

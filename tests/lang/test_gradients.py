@@ -335,6 +335,37 @@ def test_masks_serve_backwards() -> None:
     assert both - forward < 1.05 * 2 * 8 * (64 * 40 + (64 * 50 + 50 * 40))
 
 
+ORDERED: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "sort": (lambda x: mpc.sort(x, 0), lambda x: np.sort(x, 0)),
+    "sort down": (lambda x: mpc.sort(x, descending=True), lambda x: -np.sort(-x)),
+    "topk": (lambda x: mpc.topk(x, 2)[0], lambda x: -np.sort(-x)[:, :2]),
+    "median": (lambda x: mpc.median(x, 1), lambda x: np.median(x, 1)),
+    "quantile": (lambda x: mpc.quantile(x, [0.1, 0.8], 0), lambda x: np.quantile(x, [0.1, 0.8], 0)),
+    "sort_by": (lambda x: mpc.sort_by(x[:, 0], x * x)[1], lambda x: (x * x)[np.argsort(x[:, 0])][1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "n"),
+    [*((name, "plain", 2) for name in ORDERED), ("topk", "helper", 3), ("sort", "additive", 2), ("median", "replicated", 3)],
+)
+def test_order_passes_gradients_to_where_values_came_from(name: str, protocol: str, n: int) -> None:
+    f, reference = ORDERED[name]
+    weights = np.random.default_rng(3).normal(size=np.shape(reference(X)))
+    gradient = mpc.grad(lambda x: mpc.sum(f(x) * weights))(open_session(protocol, n).input(X))
+    (wanted,) = numerical(reference, (X,), weights)
+    np.testing.assert_allclose(gradient.reveal(), wanted, atol=1e-3)
+
+
+def test_a_gradient_through_a_radix_sort() -> None:
+    x = np.random.default_rng(4).normal(size=150)
+    weights = np.random.default_rng(5).normal(size=150)
+    gradient = mpc.grad(lambda x: mpc.sum(mpc.sort(x, bits=20) * weights))(open_session("plain", 2).input(x)).reveal()
+    wanted = np.empty(150)
+    wanted[np.argsort(x)] = weights
+    np.testing.assert_allclose(gradient, wanted, atol=1e-3)
+
+
 def test_refusals_name_the_line() -> None:
     session = open_session("plain", 2)
     x, k = session.input(X), session.input(np.arange(4))

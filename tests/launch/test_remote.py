@@ -87,9 +87,10 @@ def refused(results: Sequence[Finished | MPCError], watched: Sequence[Watched], 
             assert CANARY not in data
 
 
+@pytest.mark.parametrize("encryption", ["curve", "gcm"])
 @pytest.mark.parametrize(("protocol", "last"), [("helper", "lab"), ("additive", "dealer")])
-def test_a_run(tmp_path: Path, protocol: str, last: str):
-    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", last), protocol)
+def test_a_run(tmp_path: Path, protocol: str, last: str, encryption: str):
+    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", last), protocol, encryption=encryption)
     results = together(hosts)
     for result in results[:2]:
         assert isinstance(result, Finished), result
@@ -98,7 +99,7 @@ def test_a_run(tmp_path: Path, protocol: str, last: str):
     records = [r.record for r in results if isinstance(r, Finished)]
     for a, b in itertools.permutations(records, 2):
         assert list(record.differences(a, b)) == []
-    assert len({r["session"] for r in records}) == 1 and records[0]["encryption"] == "curve"
+    assert len({r["session"] for r in records}) == 1 and records[0]["encryption"] == encryption
 
 
 def test_the_same_as_on_one_machine(tmp_path: Path):
@@ -133,6 +134,14 @@ def comment(host: Host) -> None:
     host.edit("    x =", "    x  =", "study.py")
 
 
+def network(host: Host) -> None:
+    host.config.write_text('network = "wan"\n' + host.config.read_text())
+
+
+def comparisons(host: Host) -> None:
+    host.config.write_text('compare = "wan"\n' + host.config.read_text())
+
+
 def truncation(host: Host) -> None:
     host.config.write_text('truncation = "nearest"\n' + host.config.read_text())
 
@@ -151,6 +160,10 @@ def stranger(host: Host) -> None:
     host.edit(last, keys.generate(host.folder / "other.key").verify)
 
 
+def encryption(host: Host) -> None:
+    host.config.write_text('encryption = "gcm"\n' + host.config.read_text())
+
+
 def protocol(host: Host) -> None:
     host.edit('"helper"', '"additive"')
 
@@ -159,9 +172,12 @@ MISMATCHES: list[tuple[Callable[[Host], None], str]] = [
     (line, "line 6: `return x.mean(axis="),
     (comment, "line 5"),
     (truncation, "truncation nearest"),
+    (network, "network WAN"),
+    (comparisons, "compare wan"),
     (fraction, "fraction bits 12"),
     (roster, "roster version 2"),
     (stranger, "roster "),
+    (encryption, "encryption gcm"),
     (protocol, "protocol additive"),
 ]
 
@@ -311,6 +327,8 @@ def test_a_policy_that_allows(tmp_path: Path):
         (allow(inputs="{ b = { min_rows = 5 } }"), ("input 'b' of hospital_b has 2 rows",)),
         (allow(approvals='["hospital_a"]'), ("hospital_a has not approved",)),
         (allow(runs="0"), ("all 0 runs",)),
+        (allow(min_group="2"), ("'mean' did not all go through mpc.suppress", "study.py:6")),
+        (allow(dp="{ epsilon = 1.0 }"), ("'mean' depends on data without noise",)),
     ],
 )
 def test_one_policy_refuses_for_everybody(tmp_path: Path, watched: list[Watched], text: str, words: tuple[str, ...]):

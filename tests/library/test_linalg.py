@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_diabetes, load_iris
+from statsmodels.api import OLS
 
 import mpc
 from mpc.errors import ShapeMismatch, UsageError
 from mpc.lang.session import Session
 
 from ..memory import open_session
-from .test_arrays import check, each_protocol
+from .test_arrays import PROTOCOLS, check, each_protocol
 
 rng = np.random.default_rng(11)
 DIABETES, RAW = load_diabetes(), load_diabetes(scaled=False)
@@ -216,12 +217,9 @@ def test_norms(protocol: str, n: int):
 
 # ---- statistics on real data ----
 def ordinary(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(coefficients, standard errors, t) by the textbook."""
-    design = np.column_stack([np.ones(len(y)), x])
-    beta = np.linalg.lstsq(design, y)[0]
-    variance = ((y - design @ beta) ** 2).sum() / (len(y) - design.shape[1])
-    errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    return beta, errors, beta / errors
+    """(coefficients, standard errors, t) by statsmodels."""
+    fit = OLS(y, np.column_stack([np.ones(len(y)), x])).fit()
+    return fit.params, fit.bse, fit.tvalues
 
 
 @each_protocol
@@ -274,6 +272,29 @@ def test_the_diabetes_covariance(s: Session, sides: int):
         values, vectors = s.reveal(*np.linalg.eigh(a))
         assert values == pytest.approx(np.linalg.eigvalsh(c), rel=1e-3)
         close(vectors * values @ vectors.T, c, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "n", "sides"),
+    [("helper", 3, 3), *(pytest.param(*p, 10, marks=pytest.mark.slow, id=f"{p[0]}-10") for p in PROTOCOLS)],
+)
+def test_the_raw_covariance(protocol: str, n: int, sides: int):
+    """In the units of the data, whose variances are from 0.2 to 1200 (condition 76000), with fixed64(24)."""
+    c = COVARIANCE[-sides:, -sides:]
+    wanted = np.linspace(-1, 1, sides)
+    with open_session(protocol, n, dtype=mpc.fixed64(24)) as s:
+        a, b = s.input(c), s.input(c @ wanted, owner=1)
+        found = s.reveal(np.linalg.solve(a, b), mpc.linalg.solve(a, b, assume_a="pos"), np.linalg.cholesky(a))
+        values, vectors = s.reveal(*np.linalg.eigh(a))
+        u, singular, vt = s.reveal(*np.linalg.svd(a))
+    for got, want in (
+        *zip(found, (wanted, wanted, np.linalg.cholesky(c)), strict=True),
+        (values, np.linalg.eigvalsh(c)),
+        (vectors * values @ vectors.T, c),
+        (singular, np.linalg.svd(c)[1]),
+        (u * singular @ vt, c),
+    ):
+        assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want)
 
 
 def test_principal_components(s: Session):

@@ -16,11 +16,10 @@ from mpc import ml
 from mpc.errors import NotFitted, SessionError, ShapeMismatch, TypeMismatch, UsageError
 
 from ..memory import open_session
+from .test_arrays import PROTOCOLS, each_protocol
 
 ULP = 2.0**-16
-protocols = [("additive", 2), ("helper", 3), ("replicated", 3)]
-each_protocol = pytest.mark.parametrize(("protocol", "n"), protocols, ids=str)
-slow = [pytest.param(*p, marks=pytest.mark.slow, id=f"{p[0]}-{p[1]}") for p in protocols]
+slow = [pytest.param(*p, marks=pytest.mark.slow, id=f"{p[0]}-{p[1]}") for p in PROTOCOLS]
 every_third = slice(None, None, 3)
 
 
@@ -96,7 +95,7 @@ def test_scalers(protocol: str, n: int):
     assert found[2] == pytest.approx(x, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize(("protocol", "n"), [protocols[0], *slow[1:]])
+@pytest.mark.parametrize(("protocol", "n"), [PROTOCOLS[0], *slow[1:]])
 def test_linear_regression(protocol: str, n: int):
     x, y = PATIENTS[:, :5], PROGRESS
     with open_session(protocol, n) as s:
@@ -120,7 +119,7 @@ def test_linear_regression(protocol: str, n: int):
     [
         ("helper", 3, "gradient"),
         ("replicated", 3, "newton"),
-        *(pytest.param(*p, v, marks=pytest.mark.slow) for p in protocols for v in ("gradient", "newton")),
+        *(pytest.param(*p, v, marks=pytest.mark.slow) for p in PROTOCOLS for v in ("gradient", "newton")),
     ],
 )
 def test_logistic_regression(protocol: str, n: int, solver: str):
@@ -283,7 +282,7 @@ def test_models_of_scikit_learn(name: str):
     model, x, y = MODELS[name]
     plain = clone(model).fit(x, y)
     x, y = x[::4], y[::4]
-    for protocol, n in protocols:
+    for protocol, n in PROTOCOLS:
         with open_session(protocol, n) as s:
             known = ml.from_sklearn(plain)
             secret = known.share(s, owner=1)
@@ -321,7 +320,7 @@ def test_samples_on_a_threshold():
     """They go left, as in the clear: the comparison is exact."""
     plain = tree.DecisionTreeRegressor(max_depth=3).fit(np.arange(8.0)[:, None], np.arange(8.0))
     x = np.sort(np.concatenate([plain.tree_.threshold[plain.tree_.children_left > 0] + k * ULP for k in (-1, 0, 1)]))[:, None]
-    for protocol, n in protocols:
+    for protocol, n in PROTOCOLS:
         with open_session(protocol, n) as s:
             found = ml.from_sklearn(plain).share(s).predict(s.input(x)).reveal()
         assert found == pytest.approx(plain.predict(x), abs=4 * ULP)

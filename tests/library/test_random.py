@@ -15,7 +15,7 @@ from mpc.lang.session import Session
 from ..memory import open_session
 
 each_protocol = pytest.mark.parametrize(
-    ("protocol", "n"), [("additive", 2), ("additive", 3), ("helper", 3), ("plain", 3)], ids=str
+    ("protocol", "n"), [("additive", 2), ("additive", 3), ("helper", 3), ("replicated", 3), ("plain", 3)], ids=str
 )
 RARE = 1e-5  # a p-value that fixed seeds do not meet by chance
 

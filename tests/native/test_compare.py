@@ -10,6 +10,7 @@ from mpc._native import ffi, lib
 GROUP, GUARD = 512, 0xDEADBEEF
 HOT, MASK, AND1, AND2 = 3, 1 << 40 | 5, 6, 7  # the names of the streams
 WINDOWS = [(1, 0), (3, 0), (4, 0), (5, 2), (16, 0), (17, 0), (20, 7), (31, 16), (47, 0), (63, 0), (64, 0)]
+WIDE = [w for w in WINDOWS if w[0] > 16]  # others have one level anyway
 LENGTHS = [0, 1, 5, 63, 64, 65, 511, 512, 513, 1100]
 REF = lib.mpc_tier(b"ref")
 
@@ -60,21 +61,27 @@ class Sizes(NamedTuple):
 
 
 class Test(NamedTuple):
-    """What is asked: `<` or equality, of a window."""
+    """What is asked: `<` or equality, of a window; by a wide tree or not."""
 
     __test__ = False
     bits: int
     shift: int
     equal: bool
+    wide: bool = False
 
     def sizes(self, kernels=None):
         out = np.empty(8, np.uint32)
-        (kernels or REF).compare_counts(ptr(out, "uint32_t *"), self.bits, self.equal)
+        (kernels or REF).compare_counts(ptr(out, "uint32_t *"), self.bits, self.equal, self.wide)
         return Sizes(*map(int, out))
 
     def plain(self, x, r):
         x, r = ((w >> np.uint64(self.shift)) & np.uint64((1 << self.bits) - 1) for w in (x, r))
         return x == r if self.equal else x < r
+
+
+TESTS = [Test(*w, equal) for w in WINDOWS for equal in (False, True)]
+TESTS += [Test(*w, equal, True) for w in WIDE for equal in (False, True)]
+each_test = pytest.mark.parametrize("test", TESTS, ids=lambda t: f"{'wide ' * t.wide}{'=' if t.equal else '<'} {t[:2]}")
 
 
 def deal(kernels, test, r, rks, at=0):
@@ -97,7 +104,7 @@ def level(kernels, test, which, n, local, mine, peer, first, ands, rk, at=0):
     out = room(1 if last else s.local2, n), room(0 if last else s.open2, n)
     kernels.compare_level(
         ptr(out[0]), ffi.NULL if last else ptr(out[1]), ptr(local), ptr(mine), ptr(peer), n, which, test.bits,
-        test.equal, first, ptr(ands), ptr(rk, "uint8_t *"), AND1 if which == 1 else AND2, MASK, at,
+        test.equal, test.wide, first, ptr(ands), ptr(rk, "uint8_t *"), AND1 if which == 1 else AND2, MASK, at,
     )  # fmt: skip
     return done(*out)
 
@@ -152,12 +159,11 @@ def test_two_evaluators_learn_shares_of_less_than(kernels):
     assert (bits(mine ^ yours, 100) == (x < r)).all()
 
 
-@pytest.mark.parametrize("equal", [False, True], ids=["less", "equal"])
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@each_test
 @pytest.mark.parametrize("parties", [2, 3])
-def test_comparison_equals_numpy(kernels, parties, window, equal):
-    seed = parties + 10 * window[0] + 1000 * equal
-    rng, test = np.random.default_rng(seed), Test(*window, equal)
+def test_comparison_equals_numpy(kernels, parties, test):
+    seed = parties + 10 * test.bits + 1000 * test.equal
+    rng = np.random.default_rng(seed)
     rks = keys(rng, parties)
     for n in LENGTHS:
         x, r = words(rng, n, test)
@@ -165,10 +171,9 @@ def test_comparison_equals_numpy(kernels, parties, window, equal):
         assert (bits(np.bitwise_xor.reduce(shares), n) == test.plain(x, r)).all(), (seed, n)
 
 
-@pytest.mark.parametrize("equal", [False, True], ids=["less", "equal"])
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
-def test_all_tiers_send_the_same_words(kernels, window, equal):
-    rng, test = np.random.default_rng(window), Test(*window, equal)
+@each_test
+def test_all_tiers_send_the_same_words(kernels, test):
+    rng = np.random.default_rng(test)
     rks = keys(rng, 2)
     for n in (65, 1100):
         x, r = words(rng, n, test)
@@ -178,9 +183,10 @@ def test_all_tiers_send_the_same_words(kernels, window, equal):
 
 
 @pytest.mark.parametrize("equal", [False, True], ids=["less", "equal"])
-@pytest.mark.parametrize("window", [(3, 0), (16, 0), (31, 16), (63, 0)], ids=str)
+@pytest.mark.parametrize("window", [(3, 0), (16, 0), (31, 16), (63, 0), (63, 0, True)], ids=str)
 def test_chunks_equal_one_whole_run(kernels, window, equal):
-    rng, test = np.random.default_rng(window), Test(*window, equal)
+    test = Test(*window[:2], equal, *window[2:])
+    rng = np.random.default_rng(test)
     rks, n = keys(rng, 3), 1100
     x, r = words(rng, n, test)
     trace, shares = run(kernels, test, x, r, rks, 512)
@@ -228,14 +234,14 @@ def test_what_is_dealt_and_opened(kernels):
         assert (bits(plane(factors, 3 + j), n) == (digit(x, j + 1) == digit(r, j + 1))).all()
 
 
-def planned(width, equal):
-    """Counts by enumeration: every factor once, every subset of two or more masks of a monomial once."""
-    leaf = [min(4, width - j) for j in range(0, width, 4)]
+def planned(width, equal, leaf, radix=4):
+    """Counts by enumeration: every factor once, every subset of two or more masks of a monomial once. leaf: bits of digits."""
+    assert sum(leaf) == width
     counts, nodes = [], len(leaf)
     while not counts or nodes > 1:
         opened = dealt = kept = 0
-        for first in range(0, nodes, 4):
-            c, root = min(4, nodes - first), first == 0
+        for first in range(0, nodes, radix):
+            c, root = min(radix, nodes - first), first == 0
             lt = [] if equal else [("l", j) for j in range(c)]
             wanted = [("e", j) for j in range(c)] if equal or not root else None
             monomials = [[lt[j]] + [("e", i) for i in range(j + 1, c)] for j in range(c - 1)] if lt else []
@@ -247,7 +253,7 @@ def planned(width, equal):
             opened += len({f for m in monomials for f in m})
             dealt += len({s for m in monomials for k in range(2, len(m) + 1) for s in combinations(sorted(m), k)})
         counts.append((opened, dealt, kept))
-        nodes = -(-nodes // 4)
+        nodes = -(-nodes // radix)
     (a, b, c), (d, e, f) = counts if len(counts) == 2 else (counts[0], (0, 0, 0))
     return Sizes(sum(2**w - 1 for w in leaf), a + d, a, b, c, d, e, f)
 
@@ -265,14 +271,30 @@ def test_further_comparisons_reuse_the_one_hots(kernels):
         assert np.array_equal(done(*again)[0], and1) and np.array_equal(done(*again)[1], and2)
 
 
+def narrow(width, equal):
+    return planned(width, equal, [min(4, width - j) for j in range(0, width, 4)])
+
+
+def wide(width, equal):
+    """Of all trees of one node, with digits that differ by a bit at most, the one for which least is dealt."""
+    if width <= 16:
+        return narrow(width, equal)
+    trees = [planned(width, equal, [width // n + (j < width % n) for j in range(n)], n) for n in range(-(-width // 8), 10)]
+    return min(trees, key=lambda s: s.hot + s.and1)
+
+
 def test_counts(kernels):
     for width in range(1, 65):
         for equal in (False, True):
-            assert Test(width, 0, equal).sizes(kernels) == planned(width, equal), (width, equal)
+            assert Test(width, 0, equal).sizes(kernels) == narrow(width, equal), (width, equal)
+            assert Test(width, 0, equal, True).sizes(kernels) == wide(width, equal), (width, equal)
     assert Test(63, 0, False).sizes(kernels) == Sizes(232, 33, 27, 15 + 66, 4, 6, 15, 1)
     assert Test(47, 0, False).sizes(kernels) == Sizes(172, 24, 20, 15 + 44, 3, 4, 5, 1)
     assert Test(31, 0, False).sizes(kernels) == Sizes(112, 15, 13, 15 + 22, 2, 2, 1, 1)
     assert Test(16, 0, False).sizes(kernels) == Sizes(60, 6, 6, 15, 1, 0, 0, 0)
+    assert Test(63, 0, False, True).sizes(kernels) == Sizes(9 * 127, 16, 16, 247 + 502, 1, 0, 0, 0)
+    assert Test(31, 0, False, True).sizes(kernels) == Sizes(5 * 31 + 63, 10, 10, 26 + 57, 1, 0, 0, 0)
+    assert Test(64, 0, True, True).sizes(kernels) == Sizes(8 * 127 + 255, 9, 9, 502, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("n", LENGTHS)

@@ -232,6 +232,47 @@ def test_many_connections_a_second():
     close(channels)
 
 
+@pytest.mark.slow
+def test_slow_senders_are_cut_off_and_slow_nobody(record_property):
+    keys = pairs(3)
+    channels = parties([curve(keys, me) for me in range(3)])
+    where, stop, lasted = addresses(channels[0])[0], threading.Event(), []  # type: ignore[var-annotated]
+
+    def drip_on() -> None:
+        """A byte a second of a greeting that never ends, until the other side hangs up."""
+        with socket.create_connection(where) as s:
+            begun = time.monotonic()
+            s.settimeout(1.0)
+            while not stop.is_set():
+                try:
+                    s.send(b"\xff")
+                    if not s.recv(4096):
+                        break
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+            lasted.append(time.monotonic() - begun)
+
+    def rounds_a_second(seconds: float) -> float:
+        begun, rounds = time.monotonic(), 0
+        while time.monotonic() - begun < seconds:
+            ring(channels, 20)
+            rounds += 20
+        return rounds / (time.monotonic() - begun)
+
+    alone = rounds_a_second(3)
+    with ThreadPoolExecutor(50) as pool:
+        for _ in range(50):
+            pool.submit(drip_on)
+        besieged = rounds_a_second(9)
+        stop.set()
+    record_property("rounds a second, alone and with 50 slow senders", [round(alone), round(besieged)])
+    record_property("seconds until the last of them was cut off", round(max(lasted), 2))
+    assert len(lasted) == 50 and max(lasted) < 5.0 + 2.5  # HANDSHAKE_IVL, half a second, and a busy machine
+    close(channels)
+
+
 def test_data_carry_the_agreed_session_and_control_frames_do_not():
     keys = pairs(2)
     for same in (True, False):

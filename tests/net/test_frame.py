@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import struct
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from mpc.errors import ProtocolError, UsageError
 from mpc.net import frame
 from mpc.net.frame import HEADER, Header, Lane, layout, layout_of
+
+from ..scale import nightly
 
 SESSION = bytes(range(16))
 SPECS = (("<u8", (2, 3)), ("|u1", (5,)), ("<u4", ()), ("<u8", (0, 4)))
@@ -249,15 +252,14 @@ def mutate(rng: random.Random, frames: list[bytes]) -> list[bytes]:
     return frames
 
 
-def test_mutated_messages_are_refused_and_raise_nothing_else():
-    seed = 20240
+def refuse_mutated_messages(count: int, seed: int) -> None:
     rng = random.Random(seed)
     big = np.arange(1 << 12, dtype=np.uint64)
     kinds = [(SPECS, arrays()), ((("<u8", big.shape),), [big])]
+    valid = [sealed(Lane(SESSION, 2, 0), what) for _, what in kinds]
     refused = 0
-    for i in range(10_000):
-        specs, what = kinds[i % 2]
-        frames = sealed(Lane(SESSION, 2, 0), what)
+    for i in range(count):
+        (specs, what), frames = kinds[i % 2], valid[i % 2]
         bad = mutate(rng, frames)
         if bad == frames:
             continue
@@ -270,14 +272,14 @@ def test_mutated_messages_are_refused_and_raise_nothing_else():
         else:  # only a payload of the right size may differ: integrity is the business of protocol and encryption
             assert bad[0][:HEADER] == frames[0][:HEADER], f"seed {seed}, case {i}"
             assert [a.shape for a in got] == [a.shape for a in what]
-    assert refused > 8_000
+    assert refused > 0.8 * count
 
 
-def test_mutated_control_frames_are_refused_and_raise_nothing_else():
-    rng = random.Random(20241)
+def refuse_mutated_control_frames(count: int, seed: int) -> None:
+    rng = random.Random(seed)
     readers = {frame.HELLO: frame.read_hello, frame.ABORT: frame.read_abort}
     payloads = {frame.HELLO: frame.hello(3), frame.ABORT: frame.abort(1, "ë"), frame.BYE: b""}
-    for i in range(5_000):
+    for i in range(count):
         kind = list(payloads)[i % len(payloads)]
         bad = mutate(rng, [Lane(SESSION, 2, 0).control(kind, payloads[kind])])
         try:
@@ -286,3 +288,69 @@ def test_mutated_control_frames_are_refused_and_raise_nothing_else():
                 readers[got](payload, 2)
         except ProtocolError as error:
             assert error.party == 2
+
+
+FAULTS = ("drop", "duplicate", "reorder", "delay", "another session", "another operation", "another sender", "another receiver")
+
+
+def refuse_faulty_streams(count: int, seed: int) -> None:
+    """Five messages, one of which is not where it belongs: refused there, whatever it holds, and nothing after it is read."""
+    rng = random.Random(seed)
+    flat = [np.zeros(57, np.uint8)]  # as many bytes as the arrays have
+
+    def messages(session: bytes, src: int, dst: int, what: list[np.ndarray]) -> list[list[bytes]]:
+        lane = Lane(session, src, dst)
+        return [sealed(lane, what, round) for round in range(5)]
+
+    valid = messages(SESSION, 2, 0, arrays())
+    spliced = {
+        "another session": messages(bytes(16), 2, 0, arrays()),
+        "another sender": messages(SESSION, 1, 0, arrays()),
+        "another receiver": messages(SESSION, 2, 1, arrays()),
+        "another operation": messages(SESSION, 2, 0, flat),
+    }
+    for i in range(count):
+        fault, k, stream = FAULTS[i % len(FAULTS)], rng.randrange(4), list(valid)
+        if fault == "drop":
+            del stream[k]
+        elif fault == "duplicate":
+            stream.insert(k, stream[k])
+            k += 1
+        elif fault == "reorder":
+            stream[k], stream[k + 1] = stream[k + 1], stream[k]
+        elif fault == "delay":
+            stream.append(stream.pop(k))
+        else:
+            stream[k] = spliced[fault][k]
+        into = Lane(SESSION, 2, 0)
+        for round in range(k):
+            opened(into, stream[round], round=round)
+        try:
+            opened(into, stream[k], round=k)
+        except ProtocolError as error:
+            assert error.party == 2 and into.seq == k, f"seed {seed}, case {i}, {fault}"
+        else:
+            pytest.fail(f"accepted: seed {seed}, case {i}, {fault}")
+
+
+def test_mutated_messages_are_refused_and_raise_nothing_else():
+    refuse_mutated_messages(90_000, 20240)
+
+
+def test_mutated_control_frames_are_refused_and_raise_nothing_else():
+    refuse_mutated_control_frames(10_000, 20241)
+
+
+def test_messages_out_of_place_are_refused():
+    refuse_faulty_streams(5_000, 20242)
+
+
+@pytest.mark.slow
+def test_ten_million_mutated_messages(record_property):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refuse_mutated_messages(nightly(9_000_000), 1)
+    refuse_mutated_control_frames(nightly(1_000_000), 2)
+    refuse_faulty_streams(nightly(100_000), 3)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    record_property("KiB more memory", grown)
+    assert grown < 64 << 10

@@ -27,6 +27,8 @@ from mpc.errors import MPCError, PeerLost, ProtocolError, Refused, SessionError,
 from mpc.net import ZeroMQ, frame
 from mpc.net.frame import Lane, layout_of
 
+from ..scale import nightly
+
 SESSION = bytes(range(16))
 WORDS = [("<u8", (3,))]
 
@@ -42,9 +44,7 @@ def folder() -> Iterator[str]:
 
 
 def party(folder: str, me: int, parties: int, **options: Any) -> ZeroMQ:
-    # No heartbeat while a test lasts: see `link.py` on what libzmq does if one falls into a closing socket's last moments,
-    # which sessions that share this process would not survive.
-    options = {"connect_deadline": 10.0, "deadline": 10.0, "heartbeat": 20.0, "session": SESSION} | options
+    options = {"connect_deadline": 10.0, "deadline": 10.0, "session": SESSION} | options
     return ZeroMQ(me, parties, options.pop("addresses", lambda a, b: f"ipc://{folder}/{a}-{b}"), **options)
 
 
@@ -457,6 +457,22 @@ def test_leaving_ends_with_a_peer_that_dies_before_all_is_sent(folder, me):
         assert 1 < time.monotonic() - start < 3
 
 
+def leave_often(folder: str, sessions: int) -> None:
+    """In a process of their own: an assertion of libzmq would end this one."""
+    script, paths = Path(__file__).with_name("leaving.py"), {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    child = subprocess.run([sys.executable, str(script), folder, str(sessions)], env=os.environ | paths, timeout=600, text=True)
+    assert child.returncode == 0
+
+
+def test_no_heartbeat_strikes_a_closing_socket(folder):
+    leave_often(folder, 30)
+
+
+@pytest.mark.slow
+def test_no_heartbeat_strikes_any_of_many_closing_sockets(folder):
+    leave_often(folder, nightly(1000))
+
+
 # A peer that does not play by the rules
 
 
@@ -479,9 +495,19 @@ def puppet(folder: str, address: str = "") -> Iterator[tuple[ZeroMQ, zmq.Socket[
 
 
 def test_faulty_frames_are_refused_over_a_socket(folder):
+    refuse_faulty_frames(folder, 50)
+
+
+@pytest.mark.slow
+def test_a_thousand_faulty_frames_are_refused_over_a_socket(folder):
+    refuse_faulty_frames(folder, nightly(1000))
+
+
+def refuse_faulty_frames(folder: str, count: int) -> None:
+    """Over TCP: each in a session of its own."""
     rng = random.Random(7)
-    for i in range(50):
-        with puppet(folder) as (channel, bare, lane):
+    for i in range(count):
+        with puppet(folder, f"tcp://127.0.0.1:{free_ports(1)[0]}") as (channel, bare, lane):
             what = words(1, 2, 3) if i % 2 else [np.zeros(1 << 13, np.uint64)]
             plan = layout_of(what)
             frames = [lane.join(0, plan, what)] if plan.joined else [bytes(f) for f in lane.split(0, plan, what)]

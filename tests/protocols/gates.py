@@ -9,9 +9,10 @@ import numpy as np
 
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Origin, Share, Steps, Tape, together
-from mpc.protocols.spline import polynomial
+from mpc.protocols.spline import polynomial, seen
 from mpc.ring.bilinear import MATMUL, MUL
 from mpc.ring.packed import Packed
+from mpc.ring.prg import Name
 from mpc.ring.ring import WORD, Array
 
 Step = Callable[..., Steps[Any]]
@@ -33,9 +34,14 @@ class Gate(NamedTuple):
 WORDS, BITS, ROW, COLUMN = Operand(), Operand((), True), Operand((1, 2)), Operand((2, 1))
 
 
+def wide(step: Step) -> Step:
+    """The gate with its comparisons in one round."""
+    return lambda p, tape, *shares: step(p, tape._replace(wide=True), *shares)
+
+
 def nth(tape: Tape, k: int) -> Tape:
     """The tape of the k-th equation after this one."""
-    return tape._replace(name=tape.name._replace(node=tape.name.node + 100 + 10 * k))
+    return tape._replace(name=Name(tape.name.epoch, tape.name.node + 100 + 10 * k))
 
 
 def equation(step: Steps[Share], tape: Tape) -> Steps[Share]:
@@ -140,12 +146,14 @@ def both(p: Additive, tape: Tape, x: Share, y: Share) -> Steps[Share]:
     return p.and_(tape, x, y)
 
 
-def piecewise(k: int, t: int, tables: Array) -> Step:
-    """The polynomial of the piece that x lies in, from x's own opening; one row: a lookup."""
+def piecewise(k: int, t: int, tables: Array, bits: int = 0) -> Step:
+    """The polynomial of the piece that x / 2^bits lies in, from x's own opening or the truncation's; one row: a lookup."""
 
     def step(p: Additive, tape: Tape, x: Share) -> Steps[Share]:
-        (opened,) = yield from p.masked(x)
-        return Share(((yield from polynomial(p, tape, x, opened.value, k, t, tables)),))
+        if bits:
+            x, tape = (yield from p.trunc(tape, x, bits, "dither")), nth(tape, 1)
+        value, mask = yield from seen(p, x, k + t)
+        return Share(((yield from polynomial(p, tape, mask, value, k, t, tables)),))
 
     return step
 
@@ -210,8 +218,15 @@ GATES = {
     "bit to word": Gate(to_word, (BITS,)),
     "and": Gate(both, (BITS, BITS)),
     "lookup": Gate(piecewise(4, 10, TABLES[:2]), ONE, True),
+    "truncate and look up": Gate(piecewise(4, 10, TABLES[:2], 16), ONE, True),
     "spline": Gate(spline(**CURVE, bounds=[], tails=[]), ONE, True),
     "spline with tails": Gate(spline(**CURVE, bounds=[-(1 << 17), 1 << 17], tails=[[0, 1], [1 << 16, 0]]), ONE, True),
     "exponential": Gate(exponential, ONE, True),
     "circuit": Gate(circuit, TWO),
+}
+WIDE = {
+    "wide negative": Gate(wide(negative), ONE),
+    "wide zero": Gate(wide(zero), ONE),
+    "wide truncate and relu": Gate(wide(truncate_relu(4)), ONE),
+    "wide multiply and truncate to floor": Gate(wide(multiply_truncate(17, "floor")), TWO),
 }

@@ -33,7 +33,7 @@ from mpc.ring.prg import Stream
 from mpc.ring.ring import WORD
 
 from . import gates as g
-from .gates import BITS, COLUMN, GATES, ONE, ROW, TWO, WORDS, Operand, Step, nth
+from .gates import BITS, COLUMN, GATES, ONE, ROW, TWO, WIDE, WORDS, Operand, Step, nth
 from .simulate import SECRET, Leak, Proof, Symbol, influences, objects, prove, prove_by_pads
 
 TWO_OR_THREE = [(Helper, 3), (Additive, 2), (Additive, 3)]
@@ -136,6 +136,15 @@ CASES = {
     "bit to word": Case(g.to_word, (BITS,), of(range(2)), 3, lambda b: [b]),
     "and": Case(g.both, (BITS, BITS), list(product(range(2), repeat=2)), 1, lambda x, y: [x & y]),
     "lookup": Case(g.piecewise(1, 0, np.array([[1, 2]], WORD)), ONE, of(signed(2)), 2, lambda x: [1 + x % 2], two_only=True),
+    "truncate and look up": Case(
+        g.piecewise(1, 0, np.array([[1, 2]], WORD), 1),
+        ONE,
+        of(signed(2)),
+        4,
+        lambda x: [1 + t % 2 for t in dithered(x, 1)],
+        two_only=True,
+        limit=14,
+    ),
     "polynomial": Case(g.piecewise(1, 1, np.array(LINE, WORD)), ONE, of(signed(2)), 2, pieces(LINE, 1), False, True),
     "spline": Case(
         g.spline(**SPLINE, bounds=[-2, 2], tails=[[0, 1], [1, 0]]), ONE, of(range(-6, 6)), 4, saturated, False, True, 14
@@ -156,6 +165,10 @@ LARGER = {
     "negative": Case(g.negative, ONE, of(signed(4)), 4, lambda x: [x < 0], limit=18),
     "negative by two levels": Case(g.negative, ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18),
     "zero by two levels": Case(g.zero, ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
+    "negative by a wide tree": Case(
+        g.wide(g.negative), ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18
+    ),
+    "zero by a wide tree": Case(g.wide(g.zero), ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
     "relu": Case(g.relu, ONE, of(signed(4)), 4, lambda x: [max(x, 0)], limit=17),
     "polynomial": Case(g.piecewise(2, 1, np.array(CURVE, WORD)), ONE, of(signed(4)), 4, pieces(CURVE, 1), False, True, 18),
 }
@@ -197,6 +210,12 @@ def test_additive_of_two_is_counted_too():
         check(Additive, 2, CASES[name])
 
 
+def test_wide_trees():
+    """Three leaves of two bits, or fewer, under one node. Larger ones are counted among the slow tests."""
+    check(Helper, 3, Case(g.wide(g.zero), ONE, of([-16, -1, 0, 1, 15]), 5, lambda x: [x == 0], limit=14))
+    check(Helper, 3, Case(g.wide(g.negative), ONE, of([-32, -7, -1, 0, 31]), 6, lambda x: [x < 0], limit=14))
+
+
 def test_digits_of_two_bits():
     check(Helper, 3, CASES["negative"], digit=2)
     check(Additive, 3, CASES["zero"], digit=2)
@@ -210,6 +229,24 @@ def test_every_observation_of_the_full_ring_has_a_pad(protocol: type[Additive], 
     if GATES[name].two_only and protocol._roles(n)[0] != 2:
         pytest.skip("two evaluators only")
     assert prove_by_pads(protocol, n, GATES[name].step, GATES[name].operands) > 0
+
+
+@pytest.mark.parametrize(("protocol", "n"), [(Helper, 3), (Additive, 3)])
+@pytest.mark.parametrize("name", list(WIDE)[:3])
+def test_every_observation_of_a_wide_tree_has_a_pad(protocol: type[Additive], n: int, name: str):
+    """Over Z_2^20, where it has five leaves, as 2^8 products of nine are long to follow; those are among the slow tests."""
+    assert prove_by_pads(protocol, n, WIDE[name].step, WIDE[name].operands, 20) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WIDE)
+def test_every_observation_of_a_wide_tree_of_the_full_ring_has_a_pad(name: str):
+    assert prove_by_pads(Helper, 3, WIDE[name].step, WIDE[name].operands) > 0
+
+
+def test_symbols_know_what_a_message_of_a_wide_tree_depends_on():
+    for gate in (WIDE["wide negative"], WIDE["wide zero"]):
+        influences(Helper, 3, gate.step, gate.operands, 20)
 
 
 @pytest.mark.parametrize("name", GATES)

@@ -11,6 +11,7 @@ holds both equal byte for byte: what is proven of this ring is proven of the tex
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import combinations
 from math import comb, prod
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 from mpc.ring.bilinear import MUL, Bilinear
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Stream
-from mpc.ring.ring import HALF_WORD, WORD, Array, Ring, Shapes, spline_words, words_for
+from mpc.ring.ring import HALF_WORD, WORD, Array, Comparison, Ring, Shapes, spline_words, words_for
 
 BITWISE = (np.bitwise_xor, np.bitwise_and, np.invert)  # also meet packed bits, so their results are not cut to k bits
 
@@ -61,21 +62,34 @@ class Node(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A comparison of `bits` bits: leaves are digits of `digit` bits, nodes have up to four children."""
+    """A comparison. Narrow: digits of `digit` bits and nodes of up to four children. Wide, unless that has one node: a single
+    node above digits of equal length, but for one bit, and of at most twice `digit`; their number deals the fewest bits."""
 
-    bits: int
-    equal: bool
+    what: Comparison
     digit: int
 
     @property
     def leaves(self) -> list[int]:
         """Bits of each digit."""
-        return [min(self.digit, self.bits - at) for at in range(0, self.bits, self.digit)]
+        return wide_digits(*self) if self.wide else [min(self.digit, self.what.bits - at) for at in self._cuts]
+
+    @property
+    def _cuts(self) -> range:
+        return range(0, self.what.bits, self.digit)
+
+    @property
+    def wide(self) -> bool:
+        return self.what.wide and len(self._cuts) > 4
+
+    def places(self) -> list[tuple[int, int]]:
+        """(lowest bit, bits) of each digit."""
+        return [(sum(self.leaves[:i]), size) for i, size in enumerate(self.leaves)]
 
     def nodes(self, level: int) -> list[Node]:
         below = len(self.leaves) if level == 1 else len(self.nodes(1))
-        sizes = [min(4, below - at) for at in range(0, below, 4)]
-        return [Node(size, not self.equal, self.equal or i > 0) for i, size in enumerate(sizes)]
+        radix = below if self.wide else 4
+        sizes = [min(radix, below - at) for at in range(0, below, radix)]
+        return [Node(size, not self.what.equal, self.what.equal or i > 0) for i, size in enumerate(sizes)]
 
     @property
     def levels(self) -> int:
@@ -92,6 +106,15 @@ class Tree(NamedTuple):
         return found
 
 
+@cache
+def wide_digits(what: Comparison, digit: int) -> list[int]:
+    def dealt(digits: list[int]) -> int:
+        return sum((1 << b) - 1 for b in digits) + len(Node(len(digits), not what.equal, what.equal).products())
+
+    ways = [[what.bits // n + (j < what.bits % n) for j in range(n)] for n in range(1, 10)]
+    return min((digits for digits in ways if max(digits) <= 2 * digit), key=dealt)
+
+
 class TinyRing(Ring):
     """Z_2^bits, `lanes` executions side by side.
 
@@ -102,8 +125,8 @@ class TinyRing(Ring):
     def __init__(self, bits: int, lanes: int, source: Callable[..., Array], digit: int = 1) -> None:
         self.bits, self.lanes, self.source, self.digit = bits, lanes, source, digit
 
-    def compare_counts(self, bits: int, equal: bool) -> dict[str, int]:  # type: ignore[override]
-        return Tree(bits, equal, self.digit).counts()
+    def compare_counts(self, what: Comparison) -> dict[str, int]:  # type: ignore[override]
+        return Tree(what, self.digit).counts()
 
     # ---- what depends on how a value is represented ----
     def low(self, x: Array, bits: int | None = None) -> Array:
@@ -344,27 +367,26 @@ class TinyRing(Ring):
     def compare_leaves(
         self,
         x_open: Array,
-        bits: int,
-        equal: bool,
+        what: Comparison,
         first: bool,
         hot: Array | None,
         hot_stream: Stream,
         mask: Stream,
     ) -> tuple[Array, Array]:
-        tree, count = Tree(bits, equal, self.digit), self.compare_counts(bits, equal)
+        tree, count = Tree(what, self.digit), self.compare_counts(what)
         entries = self._rows(hot, hot_stream, count["hot"])
         leaves = []
-        for i, size in enumerate(tree.leaves):
+        for at, size in tree.places():
             e, entries = entries[: (1 << size) - 1], entries[(1 << size) - 1 :]
             rest = self.xor(e)
             e = [rest ^ self.ones() if first else rest, *e]
-            is_v = self._is(x_open, tree.digit * i, size)
+            is_v = self._is(x_open, at, size)
             above = [self.xor([*e[w + 1 :], e[0] ^ e[0]]) for w in range(1 << size)]  # the shares above entry w
             leaves.append([self.xor([v & s for v, s in zip(is_v, shares, strict=True)]) for shares in (above, e)])
-        nodes = tree.nodes(1)
+        nodes, rest = tree.nodes(1), iter(leaves)
         values = [
-            {k: v for j, leaf in enumerate(leaves[4 * i : 4 * i + 4]) for k, v in zip((("l", j), ("e", j)), leaf, strict=True)}
-            for i in range(len(nodes))
+            {k: v for j in range(node.children) for k, v in zip((("l", j), ("e", j)), next(rest), strict=True)}
+            for node in nodes
         ]
         return self._emit(nodes, values, self.drawn_bits(mask, count["mask"])[: count["open1"]])
 
@@ -375,14 +397,13 @@ class TinyRing(Ring):
         mine: Array,
         others: Array,
         n: int,
-        bits: int,
-        equal: bool,
+        what: Comparison,
         first: bool,
         ands: Array | None,
         and_stream: Stream,
         mask: Stream,
     ) -> tuple[Array, Array | None]:
-        tree, count = Tree(bits, equal, self.digit), self.compare_counts(bits, equal)
+        tree, count = Tree(what, self.digit), self.compare_counts(what)
         masks, nodes = self.drawn_bits(mask, count["mask"]), tree.nodes(level)
         here = masks[: count["open1"]] if level == 1 else masks[count["open1"] :]
         rows = iter(self._rows(ands, and_stream, count[f"and{level}"]))
@@ -417,13 +438,13 @@ class TinyRing(Ring):
             if node.eq:
                 results["e", i] = term([("e", 0), *above[0]])
         if level == tree.levels:
-            return results["e" if equal else "l", 0], None
+            return results["e" if what.equal else "l", 0], None
         return self._emit(tree.nodes(2), [results], masks[count["open1"] :])
 
     def compare_deal(
-        self, r: Array, bits: int, equal: bool, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
+        self, r: Array, what: Comparison, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
     ) -> list[Array]:
-        tree, count = Tree(bits, equal, self.digit), self.compare_counts(bits, equal)
+        tree, count = Tree(what, self.digit), self.compare_counts(what)
         heads = hot.keys[:-1]  # every evaluator but the last expands its words
 
         def split(planes: list[Array], name: int) -> Array:
@@ -432,7 +453,7 @@ class TinyRing(Ring):
 
         out = []
         if not again:
-            onehot = [plane for i, size in enumerate(tree.leaves) for plane in self._is(r, tree.digit * i, size)[1:]]
+            onehot = [plane for at, size in tree.places() for plane in self._is(r, at, size)[1:]]
             out.append(split(onehot, hot.name))
         masks = iter(self.drawn_bits(Stream(hot.keys, mask.name, hot.at), count["mask"]))
         for level, name in ((1, and1.name), (2, and2.name)):

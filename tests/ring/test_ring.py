@@ -101,9 +101,13 @@ def test_addresses_do_not_overlap():
     seen = {Name(e, n).field(f) for e in (0, 1, 2**24 - 1) for n in (0, 1, 2**32 - 1) for f in (0, 1, 255)}
     assert len(seen) == 27
     assert max(seen) < 2**64
-    for name, field in ((Name(1 << 24, 0), 0), (Name(0, 1 << 32), 0), (Name(0, 0), 256)):
+    assert (Name(5, 7).epoch, Name(5, 7).node) == (5, 7)
+    for epoch, node in ((1 << 24, 0), (0, 1 << 32), (-1, 0), (0, -1)):
         with pytest.raises(OverflowError, match="new session"):
-            name.field(field)
+            Name(epoch, node)
+    for field in (256, -1):
+        with pytest.raises(OverflowError, match="none of 0 to 255"):
+            Name(0, 0).field(field)
 
 
 def test_keys_differ_by_seed_and_purpose():

@@ -191,6 +191,20 @@ def test_another_partys_file_is_refused(copy: Path) -> None:
         load(copy)
 
 
+def test_the_audit_names_who_supplied_what_was_loaded(tmp_path: Path) -> None:
+    with open_threads() as s:
+        mpc.save(tmp_path / "first", s.input(X, 1, name="visits") * s.input(X, 0, name="rates"))
+    with open_threads() as s:
+        w = mpc.load(tmp_path / "first", s) + s.input(X, 2, name="beds")
+        assert {(f.parties, f.what.split(":")[0]) for f in s.audit(w).inputs} == {
+            (("party 1",), "visits"), (("party 0",), "rates"), (("party 2",), "beds"),
+        }  # fmt: skip
+        mpc.save(tmp_path / "second", w)
+    with open_threads() as s:  # of all saves before, through any number of them
+        lines = s.audit(mpc.load(tmp_path / "second", s)).inputs
+        assert len(lines) == 3 and all("test_checkpoint.py" in f.where for f in lines)
+
+
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     s = open_session("plain", 2)
     with pytest.raises(UsageError, match="at least one"):
