@@ -102,7 +102,7 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
             raise TypeMismatch(f"{op} of {x.dtype} and {y.dtype}: convert integers with .astype first")
         whole = x.dtype.is_int and y.dtype.is_int and not params["bits"]
         # what is known modulo 2^w1 and 2^w2 has a product that is known modulo the smaller one
-        dtype = min(x.dtype, y.dtype, key=lambda d: d.width) if whole else DType("fixed", fraction)
+        dtype = min(x.dtype, y.dtype, key=lambda d: d.width) if whole else DType("fixed", fraction, x.dtype.ring)
         return Type(shape, dtype.within(x.dtype.ring), _secret(types))
 
     return rule

@@ -395,7 +395,7 @@ class _Walk:
         eqn, dtype = site.eqn, site.types[0].dtype
         low, high = dtype.bounds if eqn.op == "extend" else (1 - 2**dtype.width, 2**dtype.width - 1)
         if x is not None and low <= x.low and x.high <= high:
-            return replace(eqn, op="retype", params={"dtype": [eqn.types[0].dtype.kind, 0]}, body=None), [x]
+            return replace(eqn, op="retype", params={"dtype": eqn.types[0].dtype.plain}, body=None), [x]
         return eqn, [Interval(low, high) if eqn.op == "extend" and (self.typed or x is not None) else None]
 
     def _loop(self, eqn: Eqn, ins: list[Range], loud: bool, line: Where) -> tuple[Eqn, list[Range]]:

@@ -30,7 +30,7 @@ from .core import (
 from .elementwise import absolute
 from .function import function, gate
 from .wide import WORK, normalised_inverse, reciprocal
-from .widths import WORD_BITS, shift_word, word
+from .widths import shift_word, word
 
 
 # ---- bits ----
@@ -163,10 +163,8 @@ def bitwise_right_shift(x: Any, shift: Any) -> Array:
 
 def _shifted_down(x: Array, by: int, dtype: DType) -> Array:
     """floor(x / 2^by) of the exact words of a dtype."""
-    if by and dtype.width == WORD_BITS:
+    if by and dtype.width == x.dtype.bits:
         return shift_word(x, by, dtype.signed)
-    if by >= x.dtype.bits - 2:
-        return core.negative(astype(less(x, 0), INT64))
     return shift_right(x, by, "floor")
 
 

@@ -45,7 +45,7 @@ from .disclosure import suppress
 from .dispatch import numpy_dtype
 from .elementwise import _real
 from .function import gate
-from .widths import WORD_BITS, exact, plain_dtype
+from .widths import exact, plain_dtype
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
@@ -186,7 +186,8 @@ def _sorted(keys: Sequence[Array], columns: Sequence[Array], descending: bool, b
 
 def _key_width(key: Array) -> int:
     """Bits of a key as a signed number."""
-    return key.dtype.width + (not key.dtype.signed) if key.dtype.wraps and key.dtype.width < WORD_BITS else WORD_BITS
+    dtype = key.dtype
+    return dtype.width + (not dtype.signed) if dtype.wraps and dtype.width < dtype.bits else dtype.bits
 
 
 def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
