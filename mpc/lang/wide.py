@@ -90,9 +90,10 @@ def _inverse(unit: Array, factor: Array, top: int, dtype: DType) -> Array:
 
 
 def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
-    """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits, where x n is in [2^(bits-1), 2^bits)."""
+    """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
+    [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
     _, scale = _normalise(x, 0, bits)
-    return retype(smooth(_unit(x, scale, bits), RECIPROCAL), INT64), scale
+    return retype(smooth(_unit(x, scale, _top(0, bits)), RECIPROCAL), INT64), scale
 
 
 @gate("reciprocal")
