@@ -286,8 +286,8 @@ DIVISOR = 33  # |y| < 2^33
 
 @gate("quotient")
 def _by_secret_integer(x: Array, y: Array) -> Array:
-    """y n is in [2^32, 2^33) for a power of two n, and x / y = x n / (y n): a curve on [1, 2) gives 1 / (y n) with 22 good
-    bits. So the first quotient is off by 2^-21.5 of itself (at most 2^10.5) and what shifts drop, the second by less than 2."""
+    """y n is in [2^32, 2^34) for a power of four n, and x / y = x n / (y n): a curve on [1, 4) gives 1 / (y n) to 2^-20 of
+    itself. So the first quotient is off by that (at most 2^12) and what shifts drop, the second by less than 2."""
     sign = subtract(1, multiply(less(y, 0), 2))
     x, y = multiply(x, sign), multiply(y, sign)
     inverse, scale = normalised_inverse(y, DIVISOR)

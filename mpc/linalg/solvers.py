@@ -306,17 +306,17 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
     residual = subtract(y, matmul(x, beta))
     variance = multiply(core.sum(core.square(residual)), 1 / (m - n - intercept))
     unit = multiply(getitem(solution, (..., 0)), up)
-    root = wide_sqrt(astype(multiply(diagonal(inverse), variance), x.dtype))
+    root = wide_sqrt(astype(multiply(diagonal(inverse), variance), WORK))  # a variance takes twice a deviation's bits
     errors = astype(multiply(root, f.down), x.dtype)
     t = astype(quotient(unit, root), x.dtype)
     if intercept:
         centre = multiply(means, f.down)
         spread = add(getitem(matmul(row(centre), matmul(inverse, column(centre))), (0, 0)), 1 / m)
         first = subtract(middle, core.sum(multiply(means, beta)))
-        error = wide_sqrt(astype(multiply(spread, variance), x.dtype))
+        error = wide_sqrt(astype(multiply(spread, variance), WORK))
         beta, errors, t = (
             core.concatenate([core.reshape(a, 1), b])
-            for a, b in ((first, beta), (error, errors), (astype(quotient(first, error), x.dtype), t))
+            for a, b in ((first, beta), (astype(error, x.dtype), errors), (astype(quotient(first, error), x.dtype), t))
         )
     return Fit(beta, errors, t)
 
