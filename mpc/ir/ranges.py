@@ -165,7 +165,7 @@ def _cumsum(s: Site, x: Interval) -> Range:
 
 def _input(s: Site) -> Range:
     declared = s.eqn.params.get("range")
-    return _word(*declared, s.eqn.types[0].dtype) if declared else None
+    return _word(declared[0], declared[1], s.eqn.types[0].dtype) if declared else None
 
 
 def _word(low: int, high: int, dtype: DType) -> Range:
@@ -371,7 +371,8 @@ class _Walk:
         if eqn.op == "b2a":
             ins = [BIT]
         if eqn.op == "input" and self.typed and eqn.types[0].dtype.wraps and not eqn.params.get("range"):
-            return eqn, [_word(*eqn.types[0].dtype.bounds, eqn.types[0].dtype)]
+            low, high = eqn.types[0].dtype.bounds
+            return eqn, [_word(low, high, eqn.types[0].dtype)]
         unknown: list[Range] = [None] * len(eqn.types)
         if eqn.body is None:
             known, core = [x for x in ins if x is not None], CORE.get(eqn.op)
