@@ -67,9 +67,8 @@ def _factor(value: Any, x: Array) -> tuple[Array, int]:
     """
     array, scope = _plain(value), scope_of(x)
     if _is_integral(array):
-        return constant(_words(array, 0, x.dtype), x.dtype, scope) if x.dtype.wraps else constant(
-            _words(array, 0), INT64, scope
-        ), 0
+        like = x.dtype if x.dtype.wraps else INT64
+        return constant(_words(array, 0, like), like, scope), 0
     size = float(np.max(np.abs(array), initial=0))
     wanted = (x.dtype.fraction or scope.settings.dtype.fraction) + max(0, -floor(log2(size)) if size else 0)
     fraction = exact_fraction_bits(array, min(wanted, MOST_FRACTION))

@@ -322,9 +322,8 @@ def prepare_for(
         who = f"{config.names[-1]} does" if config.scheme.has_dealer else f"protocol {config.protocol!r} has none"
         raise UsageError(f"{config.me} is not the dealer of this roster, who prepares: {who}")
     keys = [config.secrets.shared(config.party[p].key, PREPARED) for p in range(len(config.data_parties))]
-    return deal(
-        planned.equations, config.protocol, config.scheme, len(keys), folder, progress, config.roster_digest, keys
-    )  # fmt: skip
+    equations, roster = planned.equations, config.roster_digest
+    return deal(equations, config.protocol, config.scheme, len(keys), folder, progress, roster, keys)
 
 
 def receivers(plan: Planned) -> dict[str, tuple[str, ...]]:

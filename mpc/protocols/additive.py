@@ -495,7 +495,7 @@ class Additive(Protocol):
         return self.add(x, (yield from self.unless(tape, b.parts[0].words, difference)))
 
     def keep(self, tape: Tape, b: Share, x: Share) -> Steps[Share]:
-        """Shares of x where b, else 0: x's own opening serves, so a round (two if b alone is secret) and 16 bytes dealt."""
+        """Shares of x where b, else 0: 1 round, in which x is opened unless it is open already; 16 bytes dealt."""
         return self.sub(x, (yield from self.unless(tape, b.parts[0].words, x)))
 
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
