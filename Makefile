@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+CORE := build/native
 NATIVE := $(wildcard native/*.c native/*.h native/*.inc) native/build.py setup.py pyproject.toml
 
 .PHONY: build demo test test-all lint format bench bench-guard bench-peers wheel size clean ct sanitize cross
@@ -55,7 +56,6 @@ bench-peers: build
 
 # ---- the native core by itself: constant time, memory errors, another processor ----
 
-CORE := build/native
 SOURCES := $(wildcard native/*.c) $(wildcard native/*.h native/*.inc) tests/native/walk.c tests/native/dudect.c
 STRICT := -std=gnu11 -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
