@@ -188,27 +188,29 @@ def test_pack(benchmark, figures, limits, kernels, tier, how):
     report(figures, benchmark, tier, "gemm pack", how, seconds, k * p, "Gel/s", limits.memory(16 * k * p) / 16, "memcpy")
 
 
-@pytest.mark.parametrize("bits", [63, 31, 16])
-def test_compare(benchmark, figures, limits, kernels, tier, bits):
+@pytest.mark.parametrize(("bits", "wide"), [(63, 0), (31, 0), (16, 0), (63, 1)])
+def test_compare(benchmark, figures, limits, kernels, tier, bits, wide):
     """Leaves and levels of one of two evaluators who expands its words; every opened plane is one bit."""
     n, counts, rk = 1 << 16, np.empty(8, np.uint32), key(kernels)
-    kernels.compare_counts(ptr(counts), bits, 0)
+    kernels.compare_counts(ptr(counts), bits, 0, wide)
     hot, mask, open1, and1, local1, open2, and2, local2 = map(int, counts)
     x, planes = ptr(uniform(n)), [ptr(uniform(max(1, k) * n // 64)) for k in (local1, open1, local2, open2, 1, open1)]
     kept, opened, kept2, opened2, result, peer = planes
 
     def run():
-        kernels.compare_leaves(kept, opened, x, n, bits, 0, 0, 1, NULL, rk, 5, 6, 0)
+        kernels.compare_leaves(kept, opened, x, n, bits, 0, 0, wide, 1, NULL, rk, 5, 6, 0)
         last = not open2
         to = (result, NULL) if last else (kept2, opened2)
-        kernels.compare_level(*to, kept, opened, peer, n, 1, bits, 0, 1, NULL, rk, 7, 6, 0)
+        kernels.compare_level(*to, kept, opened, peer, n, 1, bits, 0, wide, 1, NULL, rk, 7, 6, 0)
         if not last:
-            kernels.compare_level(result, NULL, kept2, opened2, peer, n, 2, bits, 0, 1, NULL, rk, 8, 6, 0)
+            kernels.compare_level(result, NULL, kept2, opened2, peer, n, 2, bits, 0, wide, 1, NULL, rk, 8, 6, 0)
 
     seconds = measure(benchmark, n, run)
     aes, words = limits.aes(tier), (hot + mask + open1 + open2 + and1 + and2) / 64
     limit = aes / (8 * words) if aes else None
-    report(figures, benchmark, tier, "compare", f"{bits} bits", seconds, n, "Gel/s", limit, "aes" if aes else None)
+    report(
+        figures, benchmark, tier, "compare", f"{bits} bits{', wide' * wide}", seconds, n, "Gel/s", limit, "aes" if aes else None
+    )
 
 
 @pytest.mark.parametrize("k", [4, 6, 8])
