@@ -10,7 +10,7 @@ from .ir.types import UINT8 as uint8
 from .ir.types import UINT16 as uint16
 from .ir.types import UINT32 as uint32
 from .ir.types import UINT64 as uint64
-from .ir.types import DType, fixed64
+from .ir.types import DType, field, fixed32, fixed64, fixed128
 from .lang.array import Array
 from .lang.checkpoint import load, save
 from .lang.core import (

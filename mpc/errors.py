@@ -56,6 +56,14 @@ class ShadowError(MPCError, ArithmeticError):
     """
 
 
+class Singular(MPCError, ArithmeticError):
+    """A division by zero, or a matrix without an inverse, in a field (`mpc.field`): all parties learn that it is so, and the
+    session ends.
+
+    `mpc.linalg.det` and `mpc.linalg.exact_det` take singular matrices, and open nothing.
+    """
+
+
 class InputError(MPCError, ValueError):
     """Input data that cannot be used: wrong owner, wrong shape, not a number. Nothing was sent."""
 

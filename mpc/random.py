@@ -14,9 +14,9 @@ import numpy as np
 
 from .errors import UsageError
 from .ir.trace import user_line
-from .ir.types import INT64
+from .ir.types import BOOL
 from .lang import core
-from .lang.array import Array, constant, tracing
+from .lang.array import Array, tracing, whole
 from .lang.core import add, less, multiply, reshape, retype, shift_right, subtract
 from .lang.elementwise import smooth
 from .lang.function import gate
@@ -43,7 +43,8 @@ def _tuple(shape: Shape) -> tuple[int, ...]:
 def bits(source: Source, shape: Shape = ()) -> Array:
     """Uniform bool. Nothing is sent, unless a party that owns inputs holds no shares (`helper`: 1 bit dealt each)."""
     scope = tracing.get() or source.scope
-    return Array(scope.graph.bind("random", [], {"shape": list(_tuple(shape))})[0], scope)
+    dtype = BOOL.within(scope.settings.dtype.ring)
+    return Array(scope.graph.bind("random", [], {"shape": list(_tuple(shape)), "dtype": dtype.plain})[0], scope)
 
 
 def words(source: Source, shape: Shape, count: int) -> Array:
@@ -68,7 +69,7 @@ def integers(source: Source, low: int, high: int, shape: Shape = ()) -> Array:
 
 def uniform(source: Source, shape: Shape = (), low: float = 0.0, high: float = 1.0) -> Array:
     """Uniform multiples of 2^-f in [0, 1), scaled to [low, high); f fraction bits are the session's."""
-    dtype = (tracing.get() or source.scope).settings.dtype
+    dtype = (tracing.get() or source.scope).settings.real
     x = retype(words(source, shape, dtype.fraction), dtype)
     x = x if high - low == 1 else multiply(x, high - low)
     return add(x, low) if low else x
@@ -97,7 +98,7 @@ def normal(source: Source, shape: Shape = (), mean: float = 0.0, std: float = 1.
 def permutation(source: Source, x: int | Array) -> Array:
     """A uniform permutation of 0 .. n-1, or of the rows of x: one shuffle."""
     scope = tracing.get() or source.scope
-    return shuffle(x if isinstance(x, Array) else constant(np.arange(x, dtype="<u8"), INT64, scope))  # type: ignore[no-any-return]
+    return shuffle(x if isinstance(x, Array) else whole(np.arange(x), scope))  # type: ignore[no-any-return]
 
 
 def discrete_laplace(source: Source, shape: Shape, scale: float) -> Array:

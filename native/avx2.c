@@ -299,6 +299,8 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 #include "spline.inc"
 #include "bits.inc"
 #include "digits.inc"
+#include "wide.inc"
+#include "field.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -319,5 +321,7 @@ void mpc_fill_avx2(mpc_kernels *k, bool vaes)
     FILL_SPLINE(k);
     FILL_BITS(k);
     FILL_DIGITS(k);
+    FILL_WIDE(k);
+    FILL_FIELD(k);
 }
 #endif

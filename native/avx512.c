@@ -253,6 +253,8 @@ static void GEMM(tile)(pair *c, size_t ldc, size_t rows, size_t cols, const uint
 #include "spline.inc"
 #include "bits.inc"
 #include "digits.inc"
+#include "wide.inc"
+#include "field.inc"
 
 #ifndef MPC_EMULATE
 #if defined(__clang__)
@@ -275,5 +277,7 @@ void mpc_fill_avx512(mpc_kernels *k, bool vaes)
     FILL_SPLINE(k);
     FILL_BITS(k);
     FILL_DIGITS(k);
+    FILL_WIDE(k);
+    FILL_FIELD(k);
 }
 #endif

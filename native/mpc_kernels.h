@@ -27,6 +27,11 @@ typedef struct mpc_conv2d {
     size_t images, channels, height, width, filters, kernel[2], out[2], stride[2], padding[2], dilation[2], groups;
 } mpc_conv2d;
 
+/* A prime p, 2^31 <= p < 2^63; shift = 64 - its bits; reciprocal = floor((2^128 - 1) / (p << shift)) - 2^64. */
+typedef struct mpc_field {
+    uint64_t p, shift, reciprocal;
+} mpc_field;
+
 typedef struct mpc_kernels {
     const char *name;
 
@@ -200,12 +205,45 @@ typedef struct mpc_kernels {
     void (*digit_ranks_u32)(uint32_t *out, const uint32_t *x, const uint32_t *r, size_t groups, size_t n, int k,
                             uint32_t first, uint32_t total);
 
+    /* ---- residues modulo primes (field.inc): an element is `count` residues side by side, one for each of `fields` ---- */
+    void (*field_add_u64)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n, const mpc_field *fields, size_t count);
+    void (*field_sub_u64)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n, const mpc_field *fields, size_t count);
+    void (*field_mul_u64)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n, const mpc_field *fields, size_t count);
+    /* out = n integers as elements */
+    void (*field_encode_i64)(uint64_t *out, const int64_t *x, size_t n, const mpc_field *fields, size_t count);
+    /* out = the sum of each of `rows` rows of n elements; and their sums so far */
+    void (*field_sum_u64)(uint64_t *out, const uint64_t *x, size_t rows, size_t n, const mpc_field *fields, size_t count);
+    void (*field_cumsum_u64)(uint64_t *out, const uint64_t *x, size_t rows, size_t n, const mpc_field *fields, size_t count);
+    /* out = x + sign * (the sum over `parties` keys of their streams), x NULL: zeros. Residue j of element i of a stream is its
+     * words 2 b and 2 b + 1 as a 128-bit number, lower half first, mod its prime, b = (at + i) * count + j. */
+    void (*field_prg_add_u64)(uint64_t *out, const uint64_t *x, size_t n, int sign, const uint8_t *rks, size_t parties,
+                              uint64_t name, uint64_t at, const mpc_field *fields, size_t count);
+    /* c += a @ (the transpose of b): c (m, p), a (m, k), b (p, k), all contiguous */
+    void (*field_matmul_u64)(uint64_t *c, const uint64_t *a, const uint64_t *b, size_t m, size_t p, size_t k,
+                             const mpc_field *fields, size_t count);
+
     /* ---- fixed point (bits.inc), |f| <= 1000 ---- */
     /* out = x * 2^f rounded to nearest, ties to even; errors = {how many x are NaN or infinite, how many of the others have
      * |x| 2^f >= 2^62}, whose words mean nothing */
     void (*encode_f64)(uint64_t *out, uint64_t *errors, const double *x, size_t n, int f);
     /* out = x * 2^-f, x signed, rounded to nearest */
     void (*decode_f64)(double *out, const uint64_t *x, size_t n, int f);
+
+    /* ---- Z_2^128 element by element (wide.inc): an element is two words, the lower one first; n, outer, count and inner count
+     * elements ---- */
+    void (*add_u128)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n);
+    void (*sub_u128)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n);
+    void (*mul_u128)(uint64_t *out, const uint64_t *x, const uint64_t *y, size_t n);
+    /* x 2^left, then / 2^right, without a sign; both 0 .. 127 */
+    void (*shift_u128)(uint64_t *out, const uint64_t *x, size_t n, int left, int right);
+    /* sums along the middle axis of (outer, count, inner): out is (outer, inner), or, `running`, all sums so far */
+    void (*sum_u128)(uint64_t *out, const uint64_t *x, size_t outer, size_t count, size_t inner, int running);
+    /* prg_add_u64 of elements: element i takes words 2 i and 2 i + 1 of the stream; `at` counts elements, a multiple of 256 */
+    void (*prg_add_u128)(uint64_t *out, const uint64_t *x, size_t n, int sign, const uint8_t *rks, size_t count,
+                         uint64_t name, uint64_t at);
+    /* as encode_f64 and decode_f64; too large is |x| 2^f >= 2^126 */
+    void (*encode_f64_u128)(uint64_t *out, uint64_t *errors, const double *x, size_t n, int f);
+    void (*decode_f64_u128)(double *out, const uint64_t *x, size_t n, int f);
 } mpc_kernels;
 
 /* Tiers this machine can run, best first, NULL at the end: "avx512", "avx2", "ref". */

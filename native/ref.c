@@ -192,6 +192,8 @@ static void prg_into_ref(void *out, const void *x, void *kept, size_t n, prg_use
 #include "spline.inc"
 #include "bits.inc"
 #include "digits.inc"
+#include "wide.inc"
+#include "field.inc"
 
 void mpc_fill_ref(mpc_kernels *k)
 {
@@ -204,4 +206,6 @@ void mpc_fill_ref(mpc_kernels *k)
     FILL_SPLINE(k);
     FILL_BITS(k);
     FILL_DIGITS(k);
+    FILL_WIDE(k);
+    FILL_FIELD(k);
 }

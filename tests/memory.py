@@ -158,13 +158,14 @@ def open_session(
     truncation: str = "dither",
     dtype: DType | None = None,
     seed: int = 0,
-    ring: Callable[[], Ring] = Ring,
+    ring: Callable[[], Ring] | None = None,
     record: bool = False,
 ) -> Session:
     """A session like `mpc.local(n, protocol)`, whose parties live in this process. Its backend is `session._backend`."""
     chosen = available()[protocol] if isinstance(protocol, str) else protocol
-    backend = MemoryBackend(chosen, n, seed, ring, record)
-    return Session(chosen, chosen.__name__.lower(), n, backend, Settings(truncation, dtype or fixed64(16)))
+    settings = Settings(truncation, dtype or fixed64(16))
+    backend = MemoryBackend(chosen, n, seed, ring or (lambda: settings.ring), record)
+    return Session(chosen, chosen.__name__.lower(), n, backend, settings)
 
 
 def settings() -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from .types import BOOL, INT64, DType, Type
 Params = dict[str, Any]
 ROUNDINGS = ("dither", "floor", "nearest")
 WIDE = "wide"  # parameter of an equation whose comparisons take one round, with more dealt (run/trees.py)
-MOST_SHIFT = 61  # bits of a truncation: its offset of 2^62 stays whole, and two evaluators shift by one bit more
+SLACK = 3  # bits of a word that no truncation is by: its offset stays whole, and two evaluators shift by one bit more
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,25 @@ def _bilinear(op: str) -> Callable[[Sequence[Type], Params], Type]:
             shape = bilinear_map(op, params).shape(x.shape, y.shape)
         except ValueError as error:
             raise ShapeMismatch(str(error)) from None
-        _shift(params, 0)
+        if x.dtype.ring != y.dtype.ring:
+            raise TypeMismatch(f"operands of different rings: {x.dtype} and {y.dtype}")
+        _shift(params, 0, x.dtype)
+        if params["bits"] or op not in ("mul", "matmul"):
+            x.dtype.refuse_field("rounding" if params["bits"] else "a convolution")
         fraction = x.dtype.fraction + y.dtype.fraction - params["bits"]
         if (x.dtype.wraps or y.dtype.wraps) and (params["bits"] or fraction):
             raise TypeMismatch(f"{op} of {x.dtype} and {y.dtype}: convert integers with .astype first")
         whole = x.dtype.is_int and y.dtype.is_int and not params["bits"]
         # what is known modulo 2^w1 and 2^w2 has a product that is known modulo the smaller one
-        dtype = min(x.dtype, y.dtype, key=lambda d: d.width) if whole else DType("fixed", fraction)
-        return Type(shape, dtype, _secret(types))
+        dtype = min(x.dtype, y.dtype, key=lambda d: d.width) if whole else DType("fixed", fraction, x.dtype.ring)
+        return Type(shape, dtype.within(x.dtype.ring), _secret(types))
 
     return rule
 
 
-def _shift(params: Params, least: int) -> None:
-    if not least <= params["bits"] <= MOST_SHIFT:
-        raise TypeMismatch(f"a truncation is by {least} to {MOST_SHIFT} bits, not {params['bits']}")
+def _shift(params: Params, least: int, dtype: DType) -> None:
+    if not least <= params["bits"] <= dtype.bits - SLACK:
+        raise TypeMismatch(f"a truncation of {dtype} is by {least} to {dtype.bits - SLACK} bits, not {params['bits']}")
     if params["rounding"] not in ROUNDINGS:
         raise TypeMismatch(f"rounding {params['rounding']!r} is none of {', '.join(ROUNDINGS)}")
 
@@ -118,11 +122,12 @@ def _exact(dtype: DType, what: str) -> None:
 
 def _trunc(types: Sequence[Type], params: Params) -> Type:
     (x,) = types
-    _shift(params, 1)
+    x.dtype.refuse_field("rounding (// % >>, fixed point, approximated functions)")
+    _shift(params, 1, x.dtype)
     _exact(x.dtype, "a truncation")
     if x.dtype.kind == "int":
         return x
-    return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"]))
+    return x.with_dtype(DType("fixed", x.dtype.fraction - params["bits"], x.dtype.ring))
 
 
 def _sum(types: Sequence[Type], params: Params) -> Type:
@@ -186,7 +191,7 @@ def _test(types: Sequence[Type], params: Params) -> Type:
     if types[0].dtype.is_bool:
         raise TypeMismatch("a comparison takes numbers; for bool use & | ^ ~")
     _exact(types[0].dtype, "a comparison")
-    return types[0].with_dtype(BOOL)
+    return types[0].with_dtype(BOOL.within(types[0].dtype.ring))
 
 
 def _bits(types: Sequence[Type], params: Params) -> Type:
@@ -196,11 +201,30 @@ def _bits(types: Sequence[Type], params: Params) -> Type:
 
 
 def _b2a(types: Sequence[Type], params: Params) -> Type:
-    return types[0].with_dtype(INT64)
+    return types[0].with_dtype(INT64.within(types[0].dtype.ring))
+
+
+def _order(types: Sequence[Type], params: Params) -> Type:
+    types[0].dtype.refuse_field("an order (<, abs, maximum, sorting)")
+    return _test(types, params)
+
+
+def _inverse(types: Sequence[Type], params: Params) -> Type:
+    (x,) = types
+    if not x.dtype.primes or x.dtype.is_bool:
+        raise TypeMismatch(f"{x.dtype} has no exact inverses")
+    if params["matrix"] and (len(x.shape) < 2 or x.shape[-1] != x.shape[-2]):
+        raise ShapeMismatch(f"the inverse of a matrix of shape {x.shape}")
+    return Type(x.shape, x.dtype, False)
 
 
 def _retype(types: Sequence[Type], params: Params) -> Type:
-    return types[0].with_dtype(DType(*params["dtype"]))
+    dtype = DType(*params["dtype"])
+    if dtype.kind == "fixed":
+        dtype.refuse_field("fixed point")
+    if dtype.ring != types[0].dtype.ring:
+        raise TypeMismatch(f"{types[0].dtype} cannot become {dtype}: it is of another ring")
+    return types[0].with_dtype(dtype)
 
 
 def _select(types: Sequence[Type], params: Params) -> Type:
@@ -226,13 +250,16 @@ def _permute(types: Sequence[Type], params: Params) -> tuple[Type, ...]:
     by, *columns = types
     if by.dtype.kind != "int" or len(by.shape) != 1 or not columns:
         raise TypeMismatch(f"rows are moved to the places of an int64 vector, not of {by}")
-    if not 0 <= params["shift"] < 64:
-        raise TypeMismatch(f"places are shifted by 0 to 63 bits, not {params['shift']}")
+    if not 0 <= params["shift"] < by.dtype.bits:
+        raise TypeMismatch(f"places are shifted by 0 to {by.dtype.bits - 1} bits, not {params['shift']}")
     return _shuffle(types, params)[1:]
 
 
 def _random(types: Sequence[Type], params: Params) -> Type:
-    return Type(tuple(params["shape"]), BOOL, True)
+    dtype = DType(*params["dtype"])
+    if not dtype.is_bool and not dtype.primes:
+        raise TypeMismatch(f"random elements are bool or of a field, not {dtype}")
+    return Type(tuple(params["shape"]), dtype, True)
 
 
 def _reveal(types: Sequence[Type], params: Params) -> Type:
@@ -263,7 +290,7 @@ OPS: dict[str, Op] = {
     "conv_transposed": Op(_bilinear("conv_transposed")),
     "trunc": Op(_trunc, elementwise=True),
     # bits
-    "ltz": Op(_test, elementwise=True),
+    "ltz": Op(_order, elementwise=True),
     "eqz": Op(_test, elementwise=True),
     "xor": Op(_bits, local=True),
     "and_": Op(_bits, elementwise=True),
@@ -274,6 +301,12 @@ OPS: dict[str, Op] = {
     "permute": Op(
         _permute,
         opens="the places of rows that were shuffled in secret: a uniformly random permutation, whatever the data are",
+    ),
+    # fields
+    "inverse": Op(
+        _inverse,
+        opens="products of secrets and secret, uniformly random masks, to divide in a field: whether a number is 0, which rank "
+        "a matrix has, and nothing more",
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 from ..errors import ProgramMismatch
+from ..ring.ring import Ring
+from ..ring.rings import ring_of
 from .ops import OPS, result_types
 from .types import DType, Type
 
@@ -62,6 +64,11 @@ class Program:
         return sum(e.span for e in self.eqns)
 
     @cached_property
+    def ring(self) -> str:
+        """The ring of all its values."""
+        return next((t.dtype.ring for t in self.types), Ring.name)
+
+    @cached_property
     def types(self) -> tuple[Type, ...]:
         """The type of every value."""
         return (*self.params, *(t for t, _ in self.consts), *(t for e in self.eqns for t in e.types))
@@ -107,8 +114,10 @@ class Program:
     def verify(self) -> None:
         """Recomputes every type; raises ProgramMismatch for a program that no tracer would write."""
         for t, c in self.consts:
-            if t.secret or c.shape != t.shape or c.dtype != np.dtype(np.uint8 if t.dtype.is_bool else "<u8"):
+            if t.secret or c.shape != t.shape or c.dtype != _word(t):
                 raise ProgramMismatch(f"a constant of type {t} holds {c.dtype}{list(c.shape)}")
+        if len({t.dtype.ring for t in self.types}) > 1:
+            raise ProgramMismatch(f"a program of several rings: {', '.join(sorted({t.dtype.ring for t in self.types}))}")
         types: list[Type] = [*self.params, *(t for t, _ in self.consts)]
         for e in self.eqns:
             if any(not 0 <= v < len(types) for v in e.ins):
@@ -143,7 +152,7 @@ class Program:
             return [
                 [_plain_type(t) for t in p.params],
                 [[_plain_type(t), c.dtype.str, list(c.shape), np.ascontiguousarray(c).tobytes()] for t, c in p.consts],
-                [[e.op, e.ins, e.params, [_plain_type(t) for t in e.types], number(e.body), e.where] for e in p.eqns],
+                [[e.op, e.ins, _stored(e.params), [_plain_type(t) for t in e.types], number(e.body), e.where] for e in p.eqns],
                 p.outs,
                 p.names,
             ]
@@ -182,12 +191,12 @@ class Program:
             params, consts, eqns, outs, names = plain
             return Program(
                 tuple(map(_type, params)),
-                tuple((_type(t), np.frombuffer(raw, dtype).reshape(shape)) for t, dtype, shape, raw in consts),
+                tuple(_constant(_type(t), dtype, shape, raw) for t, dtype, shape, raw in consts),
                 tuple(
                     Eqn(
                         op,
                         tuple(ins),
-                        ps,
+                        _loaded(ps),
                         tuple(map(_type, ts)),
                         None if body is None else programs[body],
                         Where(*where),
@@ -254,9 +263,36 @@ def _operands(p: Program, e: Eqn) -> list[tuple[str, int]]:
 
 
 def _plain_type(t: Type) -> list[Any]:
-    return [t.shape, t.dtype.kind, t.dtype.fraction, t.secret]
+    return [t.shape, t.secret, *t.dtype.plain]
 
 
 def _type(plain: list[Any]) -> Type:
-    shape, kind, fraction, secret = plain
-    return Type(tuple(shape), DType(kind, fraction), secret)
+    shape, secret, *dtype = plain
+    return Type(tuple(shape), DType(*dtype), secret)
+
+
+def _word(t: Type) -> np.dtype[Any]:
+    """Of a public value's elements."""
+    return np.dtype(np.uint8) if t.dtype.is_bool else ring_of(t.dtype.ring).word
+
+
+def _constant(t: Type, dtype: str, shape: Sequence[int], raw: bytes) -> tuple[Type, np.ndarray]:
+    word = _word(t)
+    return t, np.frombuffer(raw, word if dtype == word.str else dtype).reshape(shape)
+
+
+def _stored(value: Any) -> Any:
+    """A parameter in MessagePack's types: integers of more than 64 bits as text."""
+    if isinstance(value, dict):
+        return {k: _stored(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_stored(v) for v in value]
+    large = isinstance(value, int) and not -(1 << 63) <= value < 1 << 64
+    return {"integer": hex(value)} if large else value
+
+
+def _loaded(value: Any) -> Any:
+    """Inverse of `_stored`."""
+    if isinstance(value, dict):
+        return int(value["integer"], 16) if value.keys() == {"integer"} else {k: _loaded(v) for k, v in value.items()}
+    return [_loaded(v) for v in value] if isinstance(value, list) else value

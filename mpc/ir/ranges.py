@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import RangeWarning
+from ..ring.rings import ring_of
 from .program import NOWHERE, Eqn, Program, Where
 from .types import DType, Type
 
@@ -33,7 +34,8 @@ class Interval(NamedTuple):
 
 Range = Interval | None  # None: unknown
 BIT = Interval(0, 1)
-WORD, PRODUCT, TRUNCATION = 63, 61, 62  # |x| < 2^k: of any number, of a product and of a sum before they are truncated
+# |x| < 2^(bits - k): of any number, of a product and of a sum before they are truncated
+WORD, PRODUCT, TRUNCATION = 1, 3, 2
 SMALLEST_WINDOW = 8  # fewer bits save nothing
 PATIENCE = 8  # iterations of a loop before what still grows counts as unknown
 
@@ -42,12 +44,12 @@ def hull(*ranges: Interval) -> Interval:
     return Interval(min(r.low for r in ranges), max(r.high for r in ranges))
 
 
-def window(x: Interval, values: Sequence[int] = (0,)) -> int:
-    """The fewest bits b with -2^b <= x - v < 2^b for every v."""
+def window(x: Interval, values: Sequence[int] = (0,), most: int = 63) -> int:
+    """The fewest bits b <= most with -2^b <= x - v < 2^b for every v."""
     reach = max(max(values) - x.low, x.high - min(values) + 1)
     if reach > 2.0**50:  # beyond 2^53 floats are rounded, by less than this margin
         reach *= 1 + 2.0**-40
-    return min(WORD, max(SMALLEST_WINDOW, (math.ceil(reach) - 1).bit_length()))
+    return min(most, max(SMALLEST_WINDOW, (math.ceil(reach) - 1).bit_length()))
 
 
 class Site(NamedTuple):
@@ -55,20 +57,22 @@ class Site(NamedTuple):
 
     eqn: Eqn
     types: Sequence[Type]  # of the operands
-    constants: Sequence[np.ndarray | None]  # operands that are public and known now
+    constants: Sequence[np.ndarray | None]  # operands that are public and known now, as float64 integers
     say: Callable[[str], None]
 
-    def within(self, x: Interval, bits: int, what: str) -> Range:
-        """x, if it fits |x| < 2^bits; else says so."""
-        reach = max(-x.low, x.high)
+    def within(self, x: Interval, slack: int, what: str) -> Range:
+        """x, if it leaves so many bits of its word; else says so."""
+        dtype = self.eqn.types[0].dtype
+        reach, bits = max(-x.low, x.high), dtype.bits - slack
         if reach < 2.0**bits:
             return x
-        dtype = self.eqn.types[0].dtype
         if dtype.wraps:  # that is what it is for
             return None
         fractions = [t.dtype.fraction for t in self.types]
         scale = 2.0 ** -(sum(fractions) if self.eqn.op in PRODUCTS else fractions[0])
-        fewer = f", or use fewer fraction bits than {dtype.fraction} (mpc.fixed64)" if dtype.fraction else ""
+        fewer = f", or use fewer fraction bits than {dtype.fraction} (mpc.fixed{dtype.bits})" if dtype.fraction else ""
+        wider = {32: "fixed64", 64: "fixed128"}.get(dtype.bits)
+        fewer += f", or a wider word for the session (dtype=mpc.{wider}(f))" if wider else ""
         self.say(
             f"{what} can reach {reach * scale:.3g} by the declared ranges, and {dtype} holds less than {2.0**bits * scale:.3g} "
             f"here: the result would wrap around. Scale the data, declare narrower ranges (low=, high= of `input`){fewer}."
@@ -108,9 +112,8 @@ def _mul(s: Site, x: Interval, y: Interval) -> Range:
     return _bilinear(s, _times(x, y))
 
 
-def _weighted(weights: np.ndarray, x: Interval, axis: Any) -> Interval:
+def _weighted(w: np.ndarray, x: Interval, axis: Any) -> Interval:
     """Extremes of sums of public weights times numbers in x."""
-    w = weights.view(np.int64).astype(np.float64)
     up, down = np.maximum(w, 0).sum(axis), np.minimum(w, 0).sum(axis)
     return Interval(float((up * x.low + down * x.high).min(initial=0)), float((up * x.high + down * x.low).max(initial=0)))
 
@@ -162,12 +165,12 @@ def _cumsum(s: Site, x: Interval) -> Range:
 
 def _input(s: Site) -> Range:
     declared = s.eqn.params.get("range")
-    return _word(*declared) if declared else None
+    return _word(declared[0], declared[1], s.eqn.types[0].dtype) if declared else None
 
 
-def _word(low: int, high: int) -> Range:
+def _word(low: int, high: int, dtype: DType) -> Range:
     """Numbers from low to high, if words hold them as they are: not a uint64 of 2^63 or more."""
-    return Interval(float(low), float(high)) if high < 2**WORD else None
+    return Interval(float(low), float(high)) if high < 2 ** (dtype.bits - WORD) else None
 
 
 def _same(s: Site, x: Interval, *others: Interval) -> Range:
@@ -332,7 +335,7 @@ class _Walk:
         return self.known[key]
 
     def _run(self, program: Program, ranges: Sequence[Range], loud: bool, where: Where) -> tuple[Program, list[Range]]:
-        constants = {len(program.params) + i: c for i, (_, c) in enumerate(program.consts)}
+        constants = {len(program.params) + i: _numbers(t, c) for i, (t, c) in enumerate(program.consts)}
         values = [*ranges, *(_extent(t, c) for t, c in program.consts)]
         eqns = []
         for eqn in program.eqns:
@@ -356,8 +359,9 @@ class _Walk:
             return eqn, ins[MOVES[eqn.op] :]
         if eqn.op in ("extend", "lowest"):
             return self._extension(site, ins[0])
-        if eqn.op == "shift_word" and ins[0] is not None and max(-ins[0].low, ins[0].high) < 2.0**TRUNCATION:
-            params = {"bits": min(eqn.params["bits"], TRUNCATION - 1), "rounding": "floor"}
+        room = eqn.types[0].dtype.bits - TRUNCATION
+        if eqn.op == "shift_word" and ins[0] is not None and max(-ins[0].low, ins[0].high) < 2.0**room:
+            params = {"bits": min(eqn.params["bits"], room - 1), "rounding": "floor"}
             eqn = replace(eqn, op="trunc", params=params, body=None)
             site = site._replace(eqn=eqn)
         if eqn.op == "take":
@@ -367,7 +371,8 @@ class _Walk:
         if eqn.op == "b2a":
             ins = [BIT]
         if eqn.op == "input" and self.typed and eqn.types[0].dtype.wraps and not eqn.params.get("range"):
-            return eqn, [_word(*eqn.types[0].dtype.bounds)]
+            low, high = eqn.types[0].dtype.bounds
+            return eqn, [_word(low, high, eqn.types[0].dtype)]
         unknown: list[Range] = [None] * len(eqn.types)
         if eqn.body is None:
             known, core = [x for x in ins if x is not None], CORE.get(eqn.op)
@@ -380,7 +385,7 @@ class _Walk:
         body, outs = self.run(eqn.body, ins, loud and rule is None, line)
         if rule is not None:
             # beyond 2^62 the differences that functions are made of may wrap; rules of exact operations see to it themselves
-            limit = 2.0 ** (WORD + 1 if eqn.op in EXACT else TRUNCATION)
+            limit = 2.0 ** (eqn.types[0].dtype.bits - (0 if eqn.op in EXACT else TRUNCATION))
             known = [x for x in ins if x is not None and max(-x.low, x.high) <= limit]
             outs = [rule(site, *known) if len(known) == len(ins) else None]
         return _windowed(eqn if body is eqn.body else replace(eqn, body=body), ins), outs
@@ -391,7 +396,7 @@ class _Walk:
         eqn, dtype = site.eqn, site.types[0].dtype
         low, high = dtype.bounds if eqn.op == "extend" else (1 - 2**dtype.width, 2**dtype.width - 1)
         if x is not None and low <= x.low and x.high <= high:
-            return replace(eqn, op="retype", params={"dtype": [eqn.types[0].dtype.kind, 0]}, body=None), [x]
+            return replace(eqn, op="retype", params={"dtype": eqn.types[0].dtype.plain}, body=None), [x]
         return eqn, [Interval(low, high) if eqn.op == "extend" and (self.typed or x is not None) else None]
 
     def _loop(self, eqn: Eqn, ins: list[Range], loud: bool, line: Where) -> tuple[Eqn, list[Range]]:
@@ -416,15 +421,22 @@ class _Walk:
 def _extent(t: Type, c: np.ndarray) -> Range:
     if t.dtype.is_bool:
         return BIT
-    return Interval(float(c.view(np.int64).min()), float(c.view(np.int64).max())) if c.size else Interval(0, 0)
+    numbers = _numbers(t, c)
+    return Interval(float(numbers.min()), float(numbers.max())) if c.size else Interval(0, 0)
+
+
+def _numbers(t: Type, c: np.ndarray) -> np.ndarray:
+    """The integers of a constant's words, as float64."""
+    return c.astype(float) if t.dtype.is_bool else ring_of(t.dtype.ring).decode(c, 0)
 
 
 def _windowed(eqn: Eqn, ins: Sequence[Range]) -> Eqn:
     """The equation with the window of its comparison, if the operand is known to need fewer bits."""
     if eqn.op not in ("ltz", "eqz", "relu", "thresholds") or ins[0] is None:
         return eqn
-    bits = window(ins[0], eqn.params.get("values", (0,)))
-    return replace(eqn, params={**eqn.params, "bits": bits}) if bits < eqn.params.get("bits", WORD) else eqn
+    most = eqn.types[0].dtype.bits - 1
+    bits = window(ins[0], eqn.params.get("values", (0,)), most)
+    return replace(eqn, params={**eqn.params, "bits": bits}) if bits < eqn.params.get("bits", most) else eqn
 
 
 def _warn(text: str, line: Where) -> None:
@@ -437,10 +449,13 @@ def annotate(program: Program, ranges: Sequence[Range]) -> tuple[Program, list[R
     """The program with the windows of its comparisons, given the ranges of its parameters, and the ranges of its results.
 
     Issues a RangeWarning for every operation that may overflow or leave its domain. Every party comes to the same program, and
-    its digest covers the declared ranges and the windows.
+    its digest covers the declared ranges and the windows. In a field nothing overflows, and nothing is compared by size.
     """
     inputs = [e for e in program.eqns if e.op == "input"]
     found: list[Range] = [None] * len(program.outs)
+    annotated = program
+    if ring_of(program.ring).primes:
+        return program, found
     if any(r is not None for r in ranges) or any(e.params.get("range") for e in inputs):
         annotated, found = _Walk().run(program, ranges, True)
     elif not any(e.types[0].dtype.wraps for e in inputs):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 from ..errors import TypeMismatch, UsageError
+from ..ring.residues import Residues
+from ..ring.ring import Ring
+from ..ring.rings import ring_of
 
 INTEGERS = {"int": (64, True)} | {  # kind -> (width in bits, whether signed)
     f"{name}{bits}": (bits, name == "int")
@@ -17,7 +21,8 @@ INTEGERS = {"int": (64, True)} | {  # kind -> (width in bits, whether signed)
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """`fixed` (integers at scale 2^fraction in 64 bits), `bool`, `int` (int64) or another of INTEGERS, by its name.
+    """`fixed` (integers at scale 2^fraction), `bool`, `int` (all of the ring's words) or another of INTEGERS, by its name, in a
+    ring: that of the session, for all its values.
 
     The word of an integer of w bits is known modulo 2^w only: sums and products need not care, and whatever reads more than
     the lowest w bits extends the word first.
@@ -25,13 +30,43 @@ class DType:
 
     kind: str
     fraction: int = 0
+    ring: str = Ring.name
 
     def __str__(self) -> str:
-        return {"fixed": f"fixed64.{self.fraction}", "int": "int64"}.get(self.kind, self.kind)
+        if self.primes and not self.is_bool:
+            return f"field({', '.join(map(_prime, self.primes))})"
+        return {"fixed": f"fixed{self.bits}.{self.fraction}", "int": f"int{self.bits}"}.get(self.kind, self.kind)
 
     @property
     def is_bool(self) -> bool:
         return self.kind == "bool"
+
+    @property
+    def bits(self) -> int:
+        """Of the ring's words."""
+        return ring_of(self.ring).bits
+
+    @property
+    def primes(self) -> tuple[int, ...]:
+        """Of a field; none of any other ring."""
+        return ring_of(self.ring).primes
+
+    def refuse_field(self, what: str) -> None:
+        """Raises TypeMismatch for an element of a field, where `what` has no meaning."""
+        if self.primes:
+            raise TypeMismatch(
+                f"{what} has no meaning in {self}, which has + - * / @ and ==. Open the session with mpc.fixed64(f) or "
+                "mpc.fixed128(f) for it, or reveal the numbers first if everyone may know them"
+            )
+
+    @property
+    def plain(self) -> list[Any]:
+        """DType's arguments, as programs store them."""
+        return [self.kind, self.fraction] if self.ring == Ring.name else [self.kind, self.fraction, self.ring]
+
+    def within(self, ring: str) -> DType:
+        """The same kind and scale in another ring."""
+        return self if self.ring == ring else replace(self, ring=ring)
 
     @property
     def is_int(self) -> bool:
@@ -39,13 +74,13 @@ class DType:
 
     @property
     def wraps(self) -> bool:
-        """Whether it is an integer type other than int64, which the engine computes with."""
+        """Whether it is an integer type other than that of whole words, which the engine computes with."""
         return self.is_int and self.kind != "int"
 
     @property
     def width(self) -> int:
         """Bits of an integer."""
-        return INTEGERS[self.kind][0]
+        return self.bits if self.kind == "int" else INTEGERS[self.kind][0]
 
     @property
     def signed(self) -> bool:
@@ -59,9 +94,42 @@ class DType:
 
 def fixed64(fraction_bits: int = 16) -> DType:
     """Real numbers in 64 bits with `fraction_bits` bits after the point: resolution 2^-f, products up to 2^(61-2f)."""
-    if not 1 <= fraction_bits <= 40:
-        raise UsageError(f"fixed64({fraction_bits}): the number of fraction bits must be from 1 to 40")
-    return DType("fixed", fraction_bits)
+    return _fixed("2^64", fraction_bits, 40)
+
+
+def fixed128(fraction_bits: int = 40) -> DType:
+    """Real numbers in 128 bits: products up to 2^(125-2f). As `dtype` of a session it makes all its numbers 128 bits wide, for
+    twice the bytes and some ten times the work."""
+    return _fixed("2^128", fraction_bits, 60)
+
+
+def fixed32(fraction_bits: int = 8) -> DType:
+    """Real numbers in 32 bits: products up to 2^(29-2f). As `dtype` of a session it makes all its numbers 32 bits wide, for
+    half the bytes: declare the ranges of inputs, which are checked before the run."""
+    return _fixed("2^32", fraction_bits, 14)
+
+
+def _fixed(ring: str, fraction: int, most: int) -> DType:
+    dtype = DType("fixed", fraction, ring)
+    if not 1 <= fraction <= most:
+        raise UsageError(f"fixed{dtype.bits}({fraction}): the number of fraction bits must be from 1 to {most}")
+    return dtype
+
+
+def field(*primes: int) -> DType:
+    """Integers modulo a prime, or modulo the product of several: exact sums, products and quotients of any size.
+
+    As `dtype` of a session it makes all its numbers elements of that field. Primes are from 2^31 to 2^63, 32 at most; 2^61 - 1
+    is the fastest. Elements are given and revealed as integers between -P/2 and P/2, P the product of the primes; one prime
+    gives int64, several Python ints. There is no order among them and no fixed point. Raises UsageError for other numbers.
+    """
+    return DType("int", 0, Residues(primes).name)
+
+
+def _prime(p: int) -> str:
+    """2^61 - 1, and the like."""
+    bits = p.bit_length()
+    return f"2^{bits} - {(1 << bits) - p}" if (1 << bits) - p < 1 << 20 else str(p)
 
 
 INT64 = DType("int")

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..errors import MPCError, SecretBranchError, SecretValueError, SessionError
+from ..errors import MPCError, SecretBranchError, SecretValueError, SessionError, TypeMismatch
 from ..ir.program import Program
 from ..ir.trace import Graph, Node, user_line
-from ..ir.types import DType, Type, fixed64
+from ..ir.types import INT64, DType, Type, fixed64
+from ..ring.ring import Ring
+from ..ring.rings import ring_of
 from .dispatch import FUNCTIONS, Dispatching
 from .dispatch import implements as implements
 
@@ -32,7 +34,39 @@ class Settings:
     """What a session fixes for the meaning of programs."""
 
     rounding: str = "dither"
-    dtype: DType = fixed64(16)
+    dtype: DType = fixed64(16)  # of real numbers; its ring is that of all values
+
+    @property
+    def ring(self) -> Ring:
+        return ring_of(self.dtype.ring)
+
+    @property
+    def bits(self) -> int:
+        """Of a word."""
+        return self.dtype.bits
+
+    @property
+    def real(self) -> DType:
+        """What public fractions become. Raises TypeMismatch in a field."""
+        self.dtype.refuse_field("a fraction (use x / 3, which is exact) or a function of real numbers")
+        return self.dtype
+
+    def own(self, dtype: DType, where: str = "") -> DType:
+        """A dtype that a user names, in this session's ring. Raises TypeMismatch for real numbers of another width."""
+        if (dtype.kind == "fixed" or dtype.primes) and dtype.ring != self.dtype.ring:
+            self.dtype.refuse_field(f"{dtype}{where}")
+            if dtype.primes:
+                raise TypeMismatch(f"{dtype}{where}: open the session with dtype={dtype}; this one computes with {self.dtype}")
+            raise TypeMismatch(
+                f"{dtype}{where}: this session computes with {self.dtype.bits} bits (its dtype is {self.dtype}). Write "
+                f"mpc.fixed{self.dtype.bits}({dtype.fraction}), or open the session with dtype=mpc.fixed{dtype.bits}(f)"
+            )
+        if dtype.wraps and self.dtype.ring != Ring.name:
+            raise TypeMismatch(
+                f"{dtype}{where}: integers of that width need words of 64 bits, and this session computes with {self.dtype}. "
+                "Write mpc.int64, which is its own integer, or open the session with dtype=mpc.fixed64(f)"
+            )
+        return dtype.within(self.dtype.ring)
 
 
 class Scope:
@@ -182,6 +216,8 @@ class Array(Dispatching):
     flatten = ravel
 
     def astype(self, dtype: Any) -> Array:
+        if isinstance(dtype, DType):
+            self.scope.settings.own(dtype, f" at {user_line()}")
         return self._call("astype", dtype)
 
     def copy(self) -> Array:
@@ -405,6 +441,12 @@ def bind(op: str, *operands: Array, body: Program | None = None, **params: Any) 
     return arrays[0] if len(arrays) == 1 else arrays
 
 
+def whole(values: Any, scope: Scope) -> Array:
+    """A public array of integers, modulo the ring."""
+    return constant(scope.settings.ring.of(values), INT64, scope)
+
+
 def constant(words: np.ndarray, dtype: DType, scope: Scope) -> Array:
-    """A public array: encoded words, or uint8 bits."""
+    """A public array: encoded words, or uint8 bits; of the scope's ring, whatever the dtype's."""
+    dtype = dtype.within(scope.settings.dtype.ring)
     return Array(scope.graph.constant(Type(words.shape, dtype, False), words), scope)

@@ -44,7 +44,7 @@ def load(path: str | Path, session: Session) -> Any:
 
 def to_keep(leaves: Sequence[Array], structure: Any, session: Session) -> tuple[list[Array], Contents]:
     """(fresh shares of these arrays, what everybody may know of them)."""
-    types = [[list(x.shape), x.dtype.kind, x.dtype.fraction] for x in leaves]
+    types = [[list(x.shape), *x.dtype.plain] for x in leaves]
     behind = Contents.supplied(session.supplies(leaves))
     contents = Contents(session.protocol_name, list(session.names), types, _plain(structure), behind)
     return [_fresh(x, session) for x in leaves], contents

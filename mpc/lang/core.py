@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import RangeError, SecretValueError, ShapeMismatch, TypeMismatch
 from ..ir.trace import user_line
 from ..ir.types import BOOL, INT64, UINT64, DType, promote
-from ..ring.fixed import encode, exact_fraction_bits
-from .array import Array, Axis, Scope, bind, constant, implements, scope_of
+from ..ring.fixed import exact_fraction_bits
+from .array import Array, Axis, Scope, bind, constant, implements, scope_of, whole
 from .function import gate
 from .widths import WORD_BITS, exact, fits, is_zero, less_unsigned, plain_dtype, whole_words, word
 from .widths import retype as retype
@@ -25,25 +25,31 @@ MOST_FRACTION = 40  # of a public factor: more precision than a product of 64 bi
 # ---- public operands ----
 def _plain(value: Any) -> np.ndarray:
     array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    exact = array.dtype.kind == "O" and all(isinstance(v, int) for v in array.reshape(-1))
+    if array.dtype.kind not in "biuf" and not exact:
         raise TypeMismatch(f"a public operand must be numbers or bool, not {array.dtype} (at {user_line()})")
     return array
 
 
-def _words(array: np.ndarray, fraction: int, dtype: DType = INT64) -> np.ndarray:
-    if not fraction and (array.dtype.kind in "biu" or dtype.wraps):
-        if not fits(array, dtype):
+def _words(array: np.ndarray, fraction: int, scope: Scope, dtype: DType = INT64) -> np.ndarray:
+    ring = scope.settings.ring
+    if dtype.wraps or (array.dtype.kind in "biuO" and (not fraction or array.dtype.kind == "O")):
+        array, dtype = array << fraction if fraction else array, dtype.within(ring.name)
+        if not (fits(array, dtype) if dtype.wraps else ring.holds(array)):
             low, high = dtype.bounds
+            size = "" if ring.primes else f" outside {low} .. {high}"
             raise RangeError(
-                f"a public operand outside {low} .. {high} does not fit {dtype} (at {user_line()}): convert the secret to a "
-                "wider type with .astype, or give a NumPy array of that type"
+                f"a public operand{size} does not fit {dtype} (at {user_line()}): convert the secret to a wider type with "
+                ".astype, or give a NumPy array of that type"
             )
-        return whole_words(array, dtype)
-    return encode(array, fraction)
+        return whole_words(array, dtype) if dtype.wraps else ring.of(array)
+    return ring.encode(array, fraction)
 
 
 def _is_integral(array: np.ndarray) -> bool:
-    return array.dtype.kind in "biu" or bool((np.isfinite(array) & (array == np.rint(array)) & (np.abs(array) < 2.0**62)).all())
+    return array.dtype.kind in "biuO" or bool(
+        (np.isfinite(array) & (array == np.rint(array)) & (np.abs(array) < 2.0**62)).all()
+    )
 
 
 def as_array(value: Any, like: DType, scope: Scope) -> Array:
@@ -57,7 +63,7 @@ def as_array(value: Any, like: DType, scope: Scope) -> Array:
         return constant(array.astype(np.uint8), like, scope)
     if like.is_int and not _is_integral(array):
         raise TypeMismatch(f"fractional constants do not fit {like}; convert with .astype(mpc.fixed64()) (at {user_line()})")
-    return constant(_words(array, like.fraction, like), like, scope)
+    return constant(_words(array, like.fraction, scope, like), like, scope)
 
 
 def _factor(value: Any, x: Array) -> tuple[Array, int]:
@@ -68,14 +74,15 @@ def _factor(value: Any, x: Array) -> tuple[Array, int]:
     array, scope = _plain(value), scope_of(x)
     if _is_integral(array):
         like = x.dtype if x.dtype.wraps else INT64
-        return constant(_words(array, 0, like), like, scope), 0
+        return constant(_words(array, 0, scope, like), like, scope), 0
     size = float(np.max(np.abs(array), initial=0))
-    wanted = (x.dtype.fraction or scope.settings.dtype.fraction) + max(0, -floor(log2(size)) if size else 0)
-    fraction = exact_fraction_bits(array, min(wanted, MOST_FRACTION))
-    if x.dtype == INT64:  # the product has the session's scale, however fine the factor's is
+    wanted = (x.dtype.fraction or scope.settings.real.fraction) + max(0, -floor(log2(size)) if size else 0)
+    ring, most = scope.settings.ring, min(wanted, MOST_FRACTION * scope.settings.bits // 64)
+    fraction = exact_fraction_bits(ring.limbs(ring.encode(array, most)), most)
+    if x.dtype.kind == "int":  # the product has the session's scale, however fine the factor's is
         fraction = max(fraction, scope.settings.dtype.fraction)
-        return constant(encode(array, fraction), DType("fixed", fraction), scope), fraction - scope.settings.dtype.fraction
-    return constant(encode(array, fraction), DType("fixed", fraction) if fraction else INT64, scope), fraction
+        return constant(ring.encode(array, fraction), DType("fixed", fraction), scope), fraction - scope.settings.dtype.fraction
+    return constant(ring.encode(array, fraction), DType("fixed", fraction) if fraction else INT64, scope), fraction
 
 
 def _numbers(x: Array) -> Array:
@@ -107,7 +114,7 @@ def _align(x: Any, y: Any) -> tuple[Array, Array]:
     if not isinstance(x, Array) or not isinstance(y, Array):
         secret, plain = _beside(*((x, y) if isinstance(x, Array) else (y, x)))
         if secret.dtype.is_int and not _is_integral(plain):
-            secret = astype(secret, scope.settings.dtype)
+            secret = astype(secret, scope.settings.real)
         other = as_array(plain, secret.dtype, scope)
         return (secret, other) if isinstance(x, Array) else (other, secret)
     common = _common(x.dtype, y.dtype)
@@ -144,7 +151,7 @@ def negative(x: Array) -> Array:
 
 def complement(x: Array) -> Array:
     """-1 - x of integers: every bit turned, and their order."""
-    return bind("sub", constant(np.array(-1, np.int64).view("<u8"), x.dtype, scope_of(x)), x)  # type: ignore[no-any-return]
+    return bind("sub", retype(whole(-1, scope_of(x)), x.dtype), x)  # type: ignore[no-any-return]
 
 
 @implements("positive")
@@ -224,12 +231,13 @@ def square(x: Array) -> Array:
 
 def as_dtype(dtype: Any, scope: Scope) -> DType:
     """The dtype of secrets that a NumPy dtype or Python type stands for: an integer, bool, or the session's fixed point."""
+    ring = scope.settings.dtype.ring
     if isinstance(dtype, DType):
-        return dtype
+        return dtype.within(ring)
     plain = np.dtype(dtype)
-    found = scope.settings.dtype if plain.kind == "f" else plain_dtype(plain)
+    found = scope.settings.real if plain.kind == "f" else plain_dtype(plain)
     if found is not None:
-        return found
+        return found.within(ring)
     raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
 
 
@@ -251,10 +259,10 @@ def astype(x: Array, dtype: Any) -> Array:
         return retype(astype(x, INT64), dtype)
     up = dtype.fraction - x.dtype.fraction
     if up > 0:
-        factor = constant(np.array(1 << up, "<u8"), INT64, scope_of(x))
+        factor = whole(1 << up, scope_of(x))
         return retype(bind("mul", x, factor, bits=0, rounding="dither"), dtype)
     if up < 0:
-        rounding = "floor" if dtype == INT64 else scope_of(x).settings.rounding
+        rounding = "floor" if dtype.kind == "int" else scope_of(x).settings.rounding
         x = bind("trunc", x, bits=-up, rounding=rounding)
     return retype(x, dtype)
 
@@ -361,7 +369,7 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     if not isinstance(condition, Array):  # a public choice is local
         chosen = np.asarray(condition, bool)
         x, y = _align(x, y)
-        one, other = (constant(c.astype("<u8"), INT64, scope_of(x)) for c in (chosen, ~chosen))
+        one, other = (whole(c, scope_of(x)) for c in (chosen, ~chosen))
         x, y = (bind("mul", v, c, bits=0, rounding="dither") for v, c in ((x, one), (y, other)))
         return add(x, y)
     if not condition.dtype.is_bool:
@@ -379,7 +387,7 @@ def where(condition: Any, x: Any, y: Any) -> Array:
 
 @gate("keep")
 def _keep(condition: Array, x: Array) -> Array:
-    zeros = broadcast_to(constant(np.zeros((), "<u8"), x.dtype, scope_of(x)), x.shape)
+    zeros = broadcast_to(as_array(0, x.dtype, scope_of(x)), x.shape)
     return bind("select", condition, x, zeros)  # type: ignore[no-any-return]
 
 
@@ -435,7 +443,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
         raise ShapeMismatch(f"mean of no elements (shape {x.shape}) at {user_line()}")
     x = word(x)
     total, bits = sum(x, axis, keepdims), count.bit_length() - 1
-    if total.dtype == INT64 or bits < 4:
+    if total.dtype.kind == "int" or bits < 4:
         return multiply(total, 1 / count)
     # a power of two first: 1 / count as one factor would take 17 more bits of the word than the sum leaves
     total = shift_right(total, bits)

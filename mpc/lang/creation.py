@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.types import INT64, DType
+from ..ir.types import DType
 from . import core
-from .array import Array, bind, constant, implements, scope_of
+from .array import Array, bind, implements, scope_of, whole
 from .dispatch import has_secret, numpy_dtype
 
 
@@ -68,7 +68,7 @@ def asarray(value: Any, dtype: Any = None, copy: bool | None = None) -> Any:
 @implements("zeros_like", "empty_like")
 def zeros_like(x: Array, dtype: Any = None) -> Array:
     """Secret zeros of x's shape and dtype, for a value that a loop carries. Nothing is sent."""
-    zero = bind("mul", core._numbers(x), constant(np.zeros((), "<u8"), INT64, scope_of(x)), bits=0, rounding="dither")
+    zero = bind("mul", core._numbers(x), whole(0, scope_of(x)), bits=0, rounding="dither")
     if x.dtype.is_bool and dtype is None:
         return core.bitwise_and(x, False)
     return zero if dtype is None else core.astype(zero, dtype)

@@ -17,7 +17,7 @@ from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, UINT64, fixed64
 from . import core
-from .array import Array, Axis, bind, constant, implements, scope_of
+from .array import Array, Axis, bind, constant, implements, scope_of, whole
 from .core import (
     add,
     astype,
@@ -112,13 +112,16 @@ def _thresholds(x: Array, values: tuple[int, ...], bits: int) -> Array:
     return core.concatenate([expand_dims(greater_equal(integer, v), 0) for v in values], 0)
 
 
-def thresholds(x: Array, values: Any, bits: int = 63) -> Array:
+def thresholds(x: Array, values: Any, bits: int | None = None) -> Array:
     """[x >= v] as int64 for K public values, along a new first axis. x is opened once for all of them.
 
-    bits: integers x - v are known to be in [-2^bits, 2^bits); fewer bits are cheaper.
+    bits: integers x - v are known to be in [-2^bits, 2^bits); fewer bits are cheaper. By default the whole word.
     """
-    words = core._words(np.asarray(values), x.dtype.fraction).view(np.int64)
-    batches = [tuple(map(int, words[i : i + 52])) for i in range(0, len(words), 52)]
+    bits = x.dtype.bits - 1 if bits is None else bits
+    ring = scope_of(x).settings.ring
+    words = ring.integers(core._words(np.asarray(values), x.dtype.fraction, scope_of(x)))
+    most = 52 if bits <= 64 else 13  # comparisons for which an equation has random words
+    batches = [tuple(map(int, words[i : i + most])) for i in range(0, len(words), most)]
     return astype(core.concatenate([_thresholds(x, batch, bits) for batch in batches], 0), INT64)
 
 
@@ -126,8 +129,9 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
     """Columns of a public table (K + 1, m), chosen by K steps of zeros and ones (K, ...): m arrays. Local."""
     shape = steps.shape[1:]
     flat = reshape(steps, (steps.shape[0], -1))
-    words = core._words(table, fraction)  # differences of encoded rows add up to encoded rows, without rounding
-    public = constant(np.ascontiguousarray(np.diff(words, axis=0).T), fixed64(fraction), scope_of(steps))
+    ring = scope_of(steps).settings.ring
+    words = ring.encode(table, fraction)  # differences of encoded rows add up to encoded rows, without rounding
+    public = constant(ring.solid(ring.sub(words[1:], words[:-1]).T), fixed64(fraction), scope_of(steps))
     chosen = matmul(public, flat)
     return [add(reshape(getitem(chosen, j), shape), float(table[0, j])) for j in range(table.shape[1])]
 
@@ -135,7 +139,7 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
 def piecewise(x: Array, curve: Curve) -> Array:
     """The curve at x by piecewise polynomials and comparisons: any protocol, any number of parties."""
     try:
-        pieces, bits = plan(curve, x.dtype.fraction)
+        pieces, bits = plan(curve, x.dtype.fraction, x.dtype.bits)
     except ValueError as error:
         raise UsageError(f"{curve.name} at {user_line()}: {error}; use a larger tol or a narrower range") from None
     table = np.column_stack([pieces.centres, pieces.coefficients])
@@ -161,14 +165,14 @@ def piecewise(x: Array, curve: Curve) -> Array:
 
 def _spline_params(x: Array, curve: Curve) -> dict[str, Any]:
     f = x.dtype.fraction
-    w = window(curve, f)
+    w = window(curve, f, x.dtype.bits)
     assert w is not None
     return {
         "k": w.k,
         "t": w.t,
         "degree": len(w.tables) - 1,
         "centre": w.centre,
-        "tables": w.tables.tobytes(),
+        "tables": scope_of(x).settings.ring.encode(w.tables, 0).tobytes(),
         "shift": w.fraction_out - f,
         "bounds": [round(v * 2**f) for v in (curve.low, curve.high)] if curve.tails else [],
         "tails": [[round(t.constant * 2**f), t.slope] for t in curve.tails or ()],
@@ -189,7 +193,7 @@ def _curve_params(x: Array, curve: Curve) -> dict[str, Any]:
 def smooth(x: Array, curve: Curve) -> Array:
     """A function of one variable by piecewise polynomials."""
     # the gate rounds with a public coin: where exact rounding is asked for, comparisons and exact products do it
-    if scope_of(x).settings.rounding != "dither" or window(curve, x.dtype.fraction) is None:
+    if scope_of(x).settings.rounding != "dither" or window(curve, x.dtype.fraction, x.dtype.bits) is None:
         return piecewise(x, curve)
     return _spline(x, curve)
 
@@ -211,8 +215,10 @@ def _activation(x: Array, curve: Curve) -> Array:
 
     def at(x: Array) -> Array:
         finer = builtins.max(0, x.dtype.fraction - 16)
-        wider = 1 + finer / 16
-        return smooth(x, curve._replace(low=curve.low * wider, high=curve.high * wider, tol=curve.tol * 2.0**-finer))
+        wider, tol = 1 + finer / 16, curve.tol * 2.0**-finer
+        if x.dtype.bits < 64:  # there is no room for more than the result can show
+            tol = builtins.max(tol, 2.0 ** (-2 - x.dtype.fraction))
+        return smooth(x, curve._replace(low=curve.low * wider, high=curve.high * wider, tol=tol))
 
     return _in_reach(x, at)
 
@@ -303,15 +309,21 @@ def approximate(
     return lambda x: _in_reach(x, lambda v: smooth(v, curve))
 
 
-def exp_ends(fraction: int) -> tuple[int, int]:
+def exp_ends(fraction: int, word: int = 64) -> tuple[int, int]:
     """Below the first e^x is 0, from the second on it stays: e^low is less than a unit, and e^high 2^(f + 20) fits a word."""
-    return -math.ceil(fraction * math.log(2)), builtins.min(17, int((61 - fraction - builtins.max(fraction, 20)) * math.log(2)))
+    room = word - 3 - fraction - _exp_bits(fraction, word)
+    return -math.ceil(fraction * math.log(2)), builtins.min(17, int(room * math.log(2)))
 
 
-@gate("exponential", lambda x: {"ends": list(exp_ends(x.dtype.fraction))})
+def _exp_bits(fraction: int, word: int) -> int:
+    """Fraction bits of e^x for 0 <= x < 1."""
+    return builtins.max(fraction, 20 if word >= 64 else 12)
+
+
+@gate("exponential", lambda x: {"ends": list(exp_ends(x.dtype.fraction, x.dtype.bits))})
 def _exp_by_thresholds(x: Array) -> Array:
-    f, (low, high) = x.dtype.fraction, exp_ends(x.dtype.fraction)
-    bits = builtins.max(f, 20)
+    f, (low, high) = x.dtype.fraction, exp_ends(x.dtype.fraction, x.dtype.bits)
+    bits = _exp_bits(f, x.dtype.bits)
     x = clip(x, float(low), high - 2.0**-f)
     steps = thresholds(x, np.arange(low + 1, high), bits=f + 5)
     fraction = subtract(subtract(x, low), core.sum(steps, 0))  # in [0, 1)
@@ -321,7 +333,7 @@ def _exp_by_thresholds(x: Array) -> Array:
 
 
 def _exp_params(x: Array) -> dict[str, Any]:
-    low, high = exp_ends(x.dtype.fraction)
+    low, high = exp_ends(x.dtype.fraction, x.dtype.bits)
     return {"fraction": x.dtype.fraction, "low": low, "high": high}
 
 
@@ -347,15 +359,17 @@ TURN_BITS = 24
 
 def _sine_params(x: Array, quarter: int) -> dict[str, Any]:
     f = x.dtype.fraction
-    return {"factor": round(2.0 ** (64 - f) / (2 * math.pi)), "phase": quarter << 62, "fraction": f}
+    return {"factor": round(2.0 ** (x.dtype.bits - f) / (2 * math.pi)), "phase": quarter << x.dtype.bits - 2, "fraction": f}
 
 
 @gate("sine", lambda x, quarter: {"quarter": quarter})
 def _sine_by_curve(x: Array, quarter: int) -> Array:
-    turns = multiply(retype(x, INT64), round(2.0**30 / (2 * math.pi)))  # |x| < 2^(33 - f)
-    turns = add(core.shift_right(turns, x.dtype.fraction + 30 - TURN_BITS), quarter << (TURN_BITS - 2))
-    whole = multiply(core.shift_right(turns, TURN_BITS, "floor"), 1 << TURN_BITS)
-    return astype(smooth(retype(subtract(turns, whole), fixed64(TURN_BITS)), TURN), x.dtype)
+    scale, bits = x.dtype.bits // 2 - 2, TURN_BITS if x.dtype.bits >= 64 else 10  # |x| < 2^(33 - f) in 64 bits
+    turns = multiply(retype(x, INT64), round(2.0**scale / (2 * math.pi)))
+    turns = add(core.shift_right(turns, x.dtype.fraction + scale - bits), quarter << (bits - 2))
+    whole = multiply(core.shift_right(turns, bits, "floor"), 1 << bits)
+    curve = TURN if bits == TURN_BITS else TURN._replace(tol=2.0**-bits)
+    return astype(smooth(retype(subtract(turns, whole), fixed64(bits)), curve), x.dtype)
 
 
 @gate(lambda x, quarter: "cos" if quarter else "sin", _sine_params)
@@ -429,7 +443,7 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     values = core.transpose(x, [axis, *order])
     n = values.shape[0]
     index: Any = np.arange(n).reshape(n, *[1] * (x.ndim - 1))
-    index = constant(np.broadcast_to(index, values.shape).astype("<u8"), INT64, scope_of(x))
+    index = whole(np.broadcast_to(index, values.shape), scope_of(x))
     while n > 1:
         half = n // 2
         # neighbours meet, so that the smaller index is always on the left
@@ -446,4 +460,4 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
 def _real(x: Array) -> Array:
     """Numbers as fixed point."""
-    return x if x.dtype.kind == "fixed" else astype(x, scope_of(x).settings.dtype)
+    return x if x.dtype.kind == "fixed" else astype(x, scope_of(x).settings.real)

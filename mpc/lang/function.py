@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import TypeMismatch, UsageError
 from ..ir.program import Program
 from ..ir.trace import Graph, Node, user_line
-from ..ir.types import INT64, Type
-from .array import Array, Scope, bind, constant, scope_of, tracing
+from ..ir.types import Type
+from .array import Array, Scope, bind, scope_of, tracing, whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -160,14 +160,14 @@ def fori(lower: int, upper: int, body: Callable[..., Any], init: Any) -> Any:
     scope = scope_of(*leaves)
     if upper <= lower:
         return init
-    index = constant(np.array(lower, np.int64).view("<u8"), INT64, scope)
+    index = whole(lower, scope)
 
     def step(arrays: list[Array]) -> Any:
         i, *carry = arrays
         result, shape = flatten(body(i, unflatten(structure, carry)))
         if shape != structure:
             raise UsageError(f"the loop body returns another structure than it was given (at {user_line()})")
-        return (bind("add", i, constant(np.array(1, "<u8"), INT64, scope_of(i))), *result)
+        return (bind("add", i, whole(1, scope_of(i))), *result)
 
     traced = trace(body, [index.type, *(x.type for x in leaves)], step, scope)
     outs = [traced.program.types[v] for v in traced.program.outs]

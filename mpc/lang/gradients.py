@@ -15,9 +15,8 @@ import numpy as np
 
 from ..errors import UsageError
 from ..ir.program import Eqn, Program, Where
-from ..ir.types import INT64
 from . import core
-from .array import Array, Scope, constant, scope_of
+from .array import Array, Scope, scope_of, whole
 from .core import add, astype, broadcast_to, concatenate, multiply, reshape, subtract
 from .creation import zeros_like
 from .function import flatten, fori, trace, unflatten
@@ -96,7 +95,7 @@ class Tape:
         if e.op != "trunc":
             return False
         floored = e.params["rounding"] == "floor" != self.scope.settings.rounding
-        return floored if e.types[0].dtype == INT64 else e.types[0].dtype.fraction == 0
+        return floored if e.types[0].dtype.kind == "int" else e.types[0].dtype.fraction == 0
 
     def _loop(self, e: Eqn, ins: list[Value], where: Where) -> Sequence[Value]:
         assert e.body is not None
@@ -256,7 +255,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_
                 "Put something smooth in its place, e.g. mpc.nn.sigmoid(x) for x > 0"
             )
         if loss.active:
-            loss.reached = Cotangent(constant(np.ones(loss.array.shape, "<u8"), INT64, scope))
+            loss.reached = Cotangent(whole(np.ones(loss.array.shape, np.int64), scope))
             tape.back()
         found = [_settled(v) if v.active else None for v in values]
         first = np.cumsum([0, *counts])

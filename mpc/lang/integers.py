@@ -12,7 +12,7 @@ from ..errors import TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, UINT64, DType
 from . import core
-from .array import Array, bind, constant, implements, scope_of
+from .array import Array, bind, implements, scope_of, whole
 from .core import (
     add,
     astype,
@@ -30,15 +30,15 @@ from .core import (
 from .elementwise import absolute
 from .function import function, gate
 from .wide import WORK, normalised_inverse, reciprocal
-from .widths import WORD_BITS, shift_word, word
+from .widths import shift_word, word
 
 
 # ---- bits ----
 @gate("bit_planes", lambda x, which: {"which": list(which)})
 def _bit_planes(x: Array, which: tuple[int, ...]) -> Array:
-    # bit k of x is the sign of x 2^(63-k)
-    factors = np.array([1 << (WORD_BITS - 1 - k) for k in which], "<u8").reshape(-1, *[1] * x.ndim)
-    shifted = bind("mul", expand_dims(retype(x, INT64), 0), constant(factors, INT64, scope_of(x)), bits=0, rounding="dither")
+    # bit k of x is the sign of x 2^(63-k), for words of 64 bits
+    factors = np.array([1 << (x.dtype.bits - 1 - k) for k in which], object).reshape(-1, *[1] * x.ndim)
+    shifted = bind("mul", expand_dims(retype(x, INT64), 0), whole(factors, scope_of(x)), bits=0, rounding="dither")
     return bind("ltz", shifted)  # type: ignore[no-any-return]
 
 
@@ -53,19 +53,26 @@ def bits(x: Array, which: Sequence[int] | None = None) -> Array:
 
 
 def _width(x: Array) -> int:
-    return x.dtype.width if x.dtype.is_int else WORD_BITS
+    return x.dtype.width if x.dtype.is_int else x.dtype.bits
 
 
 def from_bits(planes: Array, which: Sequence[int] | None = None, dtype: DType = INT64) -> Array:
     """The integer whose bits these are, the lowest first by default: the inverse of `bits`. One round; the others are 0."""
     which = range(len(planes)) if which is None else which
-    weights = np.array([1 << k for k in which], "<u8")
+    weights = np.array([1 << k for k in which], object)
     return _weighted(planes, weights.reshape(-1, *[1] * (planes.ndim - 1)), dtype)
 
 
 def _weighted(planes: Array, weights: np.ndarray, dtype: DType) -> Array:
-    words = constant(weights, UINT64, scope_of(planes))
-    return retype(core.sum(bind("mul", astype(planes, UINT64), words, bits=0, rounding="dither"), 0), dtype)
+    words = whole(weights, scope_of(planes))
+    return retype(core.sum(bind("mul", astype(planes, INT64), words, bits=0, rounding="dither"), 0), dtype)
+
+
+def _integers(x: Array) -> np.ndarray:
+    """The value of a public array, modulo 2^w, as Python's integers."""
+    assert x.node.value is not None
+    found = np.asarray(scope_of(x).settings.ring.integers(x.node.value), object)
+    return np.asarray(found % (1 << x.dtype.width), object)
 
 
 def _whole(x: Any, y: Any) -> list[Array]:
@@ -93,13 +100,14 @@ def bitwise_and(x: Any, y: Any) -> Array:
     if words is None:
         x, y = core._same_shape(x, y)
         return from_bits(core.bitwise_and(bits(x), bits(y)), dtype=x.dtype)
-    together = int(np.bitwise_or.reduce(words.reshape(-1), initial=np.uint64(0)))
+    public = _integers(y if secret is x else x)
+    together = int(np.bitwise_or.reduce(public.reshape(-1), initial=0))
     which = [k for k in range(secret.dtype.width) if together >> k & 1]
-    secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, words.shape))
+    secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, public.shape))
     if not which:
         return core.multiply(secret, 0)
-    return _weighted(bits(secret, which), np.stack([words & np.uint64(1 << k) for k in which]).reshape(
-        len(which), *[1] * (secret.ndim - words.ndim), *words.shape), secret.dtype)  # fmt: skip
+    return _weighted(bits(secret, which), np.stack([np.asarray(public & 1 << k, object) for k in which]).reshape(
+        len(which), *[1] * (secret.ndim - public.ndim), *public.shape), secret.dtype)  # fmt: skip
 
 
 @implements("bitwise_or")
@@ -131,9 +139,9 @@ def bitwise_left_shift(x: Any, shift: Any) -> Array:
     """x 2^shift modulo its 2^w for 0 <= shift < w; a secret shift is compared with all of them."""
     x, shift = _whole(x, shift)
     if shift.node.value is not None:
-        factor = constant(np.uint64(1) << shift.node.value, x.dtype, scope_of(x))
+        factor = retype(whole(np.asarray(1 << _integers(shift), object), scope_of(x)), x.dtype)
         return bind("mul", x, factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
-    powers = np.array([1 << k for k in range(x.dtype.width)], "<u8").reshape(-1, *[1] * shift.ndim)
+    powers = np.array([1 << k for k in range(x.dtype.width)], object).reshape(-1, *[1] * shift.ndim)
     places = [core.equal(shift, k) for k in range(x.dtype.width)]
     return multiply(x, _weighted(core.stack(places), powers, x.dtype))
 
@@ -142,20 +150,20 @@ def bitwise_left_shift(x: Any, shift: Any) -> Array:
 def bitwise_right_shift(x: Any, shift: Any) -> Array:
     """floor(x / 2^shift) for 0 <= shift < w, exact for all integers of w bits; a secret shift goes through its bits."""
     x, shift = _whole(x, shift)
-    dtype, words = x.dtype, shift.node.value
+    dtype, words = x.dtype, None if shift.node.value is None else _integers(shift)
     x = word(x)
     if words is not None and (words == words.reshape(-1)[:1]).all():
         by = int(words.reshape(-1)[0]) if words.size else 0
         return retype(_shifted_down(core.broadcast_to(x, np.broadcast_shapes(x.shape, words.shape)), by, dtype), dtype)
     for k in range((dtype.width - 1).bit_length()):
-        stage = getitem(bits(shift, [k]), 0) if words is None else (words >> np.uint64(k) & np.uint64(1)).astype(bool)
+        stage = getitem(bits(shift, [k]), 0) if words is None else np.asarray(words >> k & 1, bool)
         x = core.where(stage, _shifted_down(x, 1 << k, dtype), x)
     return retype(x, dtype)
 
 
 def _shifted_down(x: Array, by: int, dtype: DType) -> Array:
     """floor(x / 2^by) of the exact words of a dtype."""
-    if by and dtype.width == WORD_BITS:
+    if by and dtype.width == x.dtype.bits:
         return shift_word(x, by, dtype.signed)
     return shift_right(x, by, "floor")
 
@@ -190,7 +198,8 @@ def _divide(x: Any, y: Any) -> tuple[Array, tuple[Array, Array]]:
     """(floor(x / y) in the operands' dtype, the operands at one scale)."""
     x, y = core._align(x, y)
     if y.node.value is not None:  # public
-        words = y.node.value.view(np.int64 if x.dtype != UINT64 else np.uint64)
+        words = scope_of(x).settings.ring.integers(y.node.value)
+        words = words.view(np.uint64) if x.dtype == UINT64 else words
         if not words.all():
             raise ZeroDivisionError(f"division by a public zero at {user_line()}")
         whole = _by_each(x if x.dtype == UINT64 else retype(word(x), INT64), words)

@@ -123,7 +123,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def plan(curve: Curve, fraction: int) -> Plan:
+def plan(curve: Curve, fraction: int, word: int = 64) -> Plan:
     """The cheapest pieces for comparisons: a higher degree takes more products and rounds, a lower one more thresholds.
 
     Raises ValueError if none is good enough.
@@ -132,7 +132,7 @@ def plan(curve: Curve, fraction: int) -> Plan:
     problem = ValueError(f"{fraction} fraction bits leave no room for polynomials with an error of {curve.tol}")
     for degree in range(3, 8):
         try:
-            found = _fitting(curve, degree, fraction)
+            found = _fitting(curve, degree, fraction, word)
         except ValueError as error:
             problem = error
             continue
@@ -148,17 +148,17 @@ def plan(curve: Curve, fraction: int) -> Plan:
     return best[1]
 
 
-def _fitting(curve: Curve, degree: int, fraction: int) -> Plan | None:
+def _fitting(curve: Curve, degree: int, fraction: int, word: int) -> Plan | None:
     """Pieces of one degree that a word can compute; narrow ones if need be, because high powers take bits."""
     for widest in (np.inf, 2.0):
         pieces = fit(curve, degree, widest)
-        bits = _work_bits(pieces, curve, fraction)
+        bits = _work_bits(pieces, curve, fraction, word)
         if bits is not None:
             return Plan(pieces, bits)
     return None
 
 
-def _work_bits(pieces: Pieces, curve: Curve, fraction: int) -> int | None:
+def _work_bits(pieces: Pieces, curve: Curve, fraction: int, word: int) -> int | None:
     """Fraction bits with which no product of Horner's rule leaves its word and rounding stays below the curve's error."""
     edges = np.concatenate([[curve.low], pieces.knots, [curve.high]])
     edges = edges[1:-1] if curve.tails and len(pieces.knots) else edges  # the outer pieces are constants
@@ -168,7 +168,7 @@ def _work_bits(pieces: Pieces, curve: Curve, fraction: int) -> int | None:
     for column in rows.T[-2::-1]:
         reach = max(reach, float((y * half).max()))
         y = y * half + np.abs(column)
-    bits = min(fraction + 8, (60 - int(np.ceil(np.log2(reach)))) // 2)
+    bits = min(fraction + 8, (word - 4 - int(np.ceil(np.log2(reach)))) // 2)
     rounding = (half[:, None] ** np.arange(rows.shape[1])).sum(1).max() * 2.0**-bits
     return bits if bits >= fraction and rounding <= max(curve.tol, 2.0 ** (1 - fraction)) else None
 
@@ -179,12 +179,12 @@ class Window(NamedTuple):
     k: int
     t: int
     centre: int
-    tables: np.ndarray  # (degree + 1, 2^k) words; column j at scale fraction_out - j * fraction_in
+    tables: np.ndarray  # (degree + 1, 2^k) float64 integers; column j at scale fraction_out - j * fraction_in
     fraction_out: int
 
 
 @lru_cache(maxsize=256)
-def window(curve: Curve, fraction: int) -> Window | None:
+def window(curve: Curve, fraction: int, word: int = 64) -> Window | None:
     """The cheapest tables that are good enough for arguments with `fraction` bits, or None if a word cannot hold any.
 
     Piece i is centred at i 2^t and serves offsets in (-2^t, 2^t), twice its width; the outermost piece at each end is left
@@ -208,7 +208,7 @@ def window(curve: Curve, fraction: int) -> Window | None:
         values = np.where(used & np.isfinite(values), values, 0.0)
         p = np.polynomial.polynomial.polyfit(nodes, values, degree)
         size = int(np.ceil(np.log2(np.max(np.abs(values)) + 1e-9))) + 1
-        out = min(60 - max(size, 0), 24 + degree * fraction)
+        out = min(word - 4 - max(size, 0), 24 + degree * fraction)
         scales = [out - j * fraction for j in range(degree + 1)]
         if scales[-1] < 0:
             continue
@@ -223,6 +223,5 @@ def window(curve: Curve, fraction: int) -> Window | None:
             y = sum(rows[j][piece % count] / 2.0 ** scales[j] * d**j for j in range(degree + 1))
             error = max(error, float(np.max(np.abs(y - exact))))
         if error <= curve.tol:
-            tables = np.stack([row.astype(np.int64).view("<u8") for row in rows])
-            return Window(k, t, round(middle * 2**fraction), tables, out)
+            return Window(k, t, round(middle * 2**fraction), np.stack(rows), out)
     return None

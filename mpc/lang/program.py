@@ -245,8 +245,8 @@ class Program:
 
 def _unknown(kind: tuple[tuple[int, ...], DType | None], session: Session) -> Contents:
     """One array of this shape that an earlier run will have left."""
-    shape, dtype = kind[0], kind[1] or session.settings.dtype
-    return Contents(session.protocol_name, list(session.names), [[list(shape), dtype.kind, dtype.fraction]], None)
+    shape, dtype = kind[0], session.settings.own(kind[1] or session.settings.dtype)
+    return Contents(session.protocol_name, list(session.names), [[list(shape), *dtype.plain]], None)
 
 
 def program(main: Callable[..., Any]) -> Program:

@@ -9,9 +9,8 @@ import numpy as np
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from ..ir.types import INT64
 from . import core
-from .array import Array, Axis, constant, implements, scope_of
+from .array import Array, Axis, implements, scope_of, whole
 from .core import add, concatenate, equal, expand_dims, less, multiply, negative, not_equal, reshape, square, subtract
 from .dispatch import numpy_dtype
 from .elementwise import absolute, argmax, max, maximum, min, softplus
@@ -137,7 +136,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Arra
     shape = v.shape if isinstance(v, Array) else np.shape(v)
     column = a.reshape(-1, *[1] * len(shape))
     if not a.shape[0]:
-        return constant(np.zeros(shape, "<u8"), INT64, scope)
+        return whole(np.zeros(shape, np.int64), scope)
     return core.sum(less(column, v) if side == "left" else core.less_equal(column, v), 0)
 
 

@@ -19,11 +19,12 @@ from ..errors import InputError, RangeError, SessionError, UsageError
 from ..ir.program import Program, Where
 from ..ir.ranges import Range, annotate
 from ..ir.trace import Graph, Node, assemble, needed
-from ..ir.types import INT64, DType
+from ..ir.types import DType
 from ..net.shaped import Network
 from ..protocols.base import Part, Protocol
-from ..ring.fixed import decode, encode
+from ..ring.fixed import fits, integral
 from ..ring.packed import Packed
+from ..ring.rings import ring_of
 from ..run.audit import Audit, Supply, audit
 from ..run.checkpoint import Contents
 from ..run.execute import Measured
@@ -32,7 +33,7 @@ from ..run.rehearse import Report, rehearse
 from ..run.trees import with_trees
 from .array import Array, Scope, Settings
 from .dispatch import numpy_dtype
-from .widths import fits, plain_dtype, whole_words
+from .widths import check_integers, dtype_of
 
 T = TypeVar("T")
 
@@ -67,25 +68,31 @@ class Backend(ABC):
     def close(self) -> None: ...
 
 
-def encode_input(x: Any, dtype: DType | None, default: DType) -> tuple[Part, DType]:
-    """(words or Packed bits, dtype) of plain data: bool and integers keep their dtype, floats get the session's fixed point."""
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
+def encode_input(x: Any, dtype: DType | None, settings: Settings) -> tuple[Part, DType]:
+    """(words or Packed bits, dtype) of plain data: bool and integers keep their dtype, floats get the session's fixed point.
+
+    Python integers of any size are taken as int64 (the ring's integers), where the ring holds them."""
+    array, ring = np.asarray(x), settings.ring
+    exact = array.dtype.kind == "O" and all(isinstance(v, int) for v in array.reshape(-1))
+    if array.dtype.kind not in "biuf" and not exact:
         raise InputError(f"input of dtype {array.dtype}: give numbers or bool (encode text and categories first)")
     if dtype is None:
-        dtype = plain_dtype(array.dtype) or default
+        dtype = dtype_of(array, settings)
+    dtype = settings.own(dtype)
     if dtype.is_bool:
         if not np.isin(array, (0, 1)).all():
             raise InputError("a bool input holds True and False (or 0 and 1) only")
         return Packed.of(np.array(array, np.uint8, order="C")), dtype
     if dtype.is_int:
         if array.dtype.kind == "f" and not (array == np.rint(array)).all():
-            raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed64(), or round them first")
-        if not fits(array, dtype):
-            low, high = dtype.bounds
-            raise RangeError(f"values outside {low} .. {high} do not fit {dtype}: scale the data, or choose a wider dtype")
-        return whole_words(array, dtype), dtype
-    return np.asarray(encode(array, dtype.fraction), order="C"), dtype
+            raise InputError(f"fractional values as {dtype}: choose dtype=mpc.fixed{ring.bits}(), or round them first")
+        check_integers(array, dtype, ring)
+        return ring.solid(ring.of(integral(array))), dtype
+    if not exact:
+        return ring.solid(ring.encode(array, dtype.fraction)), dtype
+    if not fits(array, dtype.bits - 2 - dtype.fraction):
+        raise RangeError(f"values of 2^{dtype.bits - 2 - dtype.fraction} and more do not fit {dtype}: scale the data")
+    return ring.solid(ring.of(array << dtype.fraction)), dtype
 
 
 def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
@@ -95,7 +102,7 @@ def _declared(low: float | None, high: float | None, dtype: DType) -> list[int]:
     if dtype.is_bool:
         raise UsageError("a bool input has no range to declare: it is True or False")
     words = math.floor(low * 2**dtype.fraction), math.ceil(high * 2**dtype.fraction)
-    least, most = dtype.bounds if dtype.is_int else INT64.bounds
+    least, most = dtype.bounds if dtype.wraps else (-(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1)
     return [min(max(w, least), most) for w in words]
 
 
@@ -110,10 +117,13 @@ def _check_range(x: np.ndarray, low: float, high: float, name: str) -> None:
 
 
 def decode_output(part: Part, dtype: DType) -> np.ndarray:
-    """float64, bool or the integer type."""
+    """float64, bool or the integer type (Python ints, where some of a session's integers do not fit int64)."""
     if dtype.is_bool:
         return (part.bytes() if isinstance(part, Packed) else part).astype(bool)
-    return part.view(np.int64).astype(numpy_dtype(dtype)) if dtype.is_int else decode(part, dtype.fraction)
+    ring = ring_of(dtype.ring)
+    if dtype.wraps:
+        return ring.limbs(part)[0].astype(numpy_dtype(dtype))
+    return ring.integers(part).copy() if dtype.is_int else ring.decode(part, dtype.fraction)
 
 
 def numbered(program: Program) -> tuple[Program, list[int]]:
@@ -176,7 +186,7 @@ class Session:
         """
         self._check_open()
         party = self.party(owner)
-        part, dtype = encode_input(x, dtype, self.settings.dtype)
+        part, dtype = encode_input(x, dtype, self.settings)
         array = self.placeholder(tuple(part.shape), party, dtype, name, where, low, high)
         if low is not None and high is not None:
             _check_range(np.asarray(x), low, high, name)
@@ -207,8 +217,8 @@ class Session:
         high: float | None = None,
     ) -> Array:
         """An input of which only the shape is known: enough for `cost` and `audit`."""
-        dtype = dtype or self.settings.dtype
-        params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": [dtype.kind, dtype.fraction],
+        dtype = self.settings.own(dtype or self.settings.dtype)
+        params = {"owner": self.party(owner), "slot": self._slot(), "shape": list(shape), "dtype": dtype.plain,
                   "name": name}  # fmt: skip
         if low is not None or high is not None:
             params["range"] = _declared(low, high, dtype)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.ops import index_key
-from ..ir.types import INT64, DType
+from ..ir.types import DType
 from . import core
-from .array import Array, Scope, bind, constant, scope_of
+from .array import Array, Scope, bind, constant, scope_of, whole
 from .core import broadcast_to, concatenate, multiply, negative, reshape, square, subtract, transpose
 from .elementwise import ERF, GELU, SILU, _activation, _erf, _sigmoid, cos, exp, sigmoid, sin
 from .piecewise import Curve, Tail
@@ -79,8 +79,8 @@ def _times(op: str, x: Array, y: Array, factor: int, **params: Any) -> Gradient:
     """op(x, y), of which operand `factor` (0 or 1) was there forward and the other is a gradient, at the gradient's scale."""
     known, g = (x, y) if factor == 0 else (y, x)
     value = known.node.value
-    if op == "mul" and value is not None and value.size == 1 and known.dtype == INT64:
-        size = int(value.reshape(-1).view(np.int64)[0])
+    if op == "mul" and value is not None and value.size == 1 and known.dtype.kind == "int":
+        size = int(scope_of(g).settings.ring.integers(value.reshape(-1))[0])
         if size > 0 and size & (size - 1) == 0:  # a change of scale
             return Cotangent(broadcast_to(g, np.broadcast_shapes(x.shape, y.shape)), size.bit_length() - 1)
     bits = _excess(known, g)
@@ -178,7 +178,7 @@ def _of_filters(images: Array, found: Array, kernel: list[int], params: dict[str
 
 
 def _zeros(shape: Sequence[int], dtype: DType, scope: Scope) -> Array:
-    return broadcast_to(constant(np.zeros((), "<u8"), dtype, scope), shape)
+    return broadcast_to(constant(scope.settings.ring.of(0), dtype, scope), shape)
 
 
 def _spread(g: Array, axis: int, start: int, step: int, length: int) -> Array:
@@ -260,7 +260,7 @@ def _cumsum(c: Call, g: Array) -> Sequence[Gradient]:
 
 
 def _trunc(c: Call, g: Array) -> Sequence[Gradient]:
-    return (Cotangent(g, -c.params["bits"]) if c.ins[0].dtype == INT64 else g,)
+    return (Cotangent(g, -c.params["bits"]) if c.ins[0].dtype.kind == "int" else g,)
 
 
 def _select(c: Call, g: Array) -> Sequence[Gradient]:
@@ -311,7 +311,7 @@ def _log_softmax(c: Call, g: Array) -> Sequence[Gradient]:
 
 def _permute(c: Call, g: Array) -> Sequence[Gradient]:
     """Rows of the gradient back to where the column's came from: two shuffles more."""
-    places = constant(np.arange(len(c.ins[0]), dtype="<u8"), INT64, scope_of(c.ins[0]))
+    places = whole(np.arange(len(c.ins[0])), scope_of(c.ins[0]))
     back = bind("permute", c.ins[0], places, shift=c.params["shift"])
     (moved,) = move_rows("permute", [broadcast_to(g, c.outs[c.result].shape)], back, shift=0)
     return None, *(moved if k == c.result else None for k in range(len(c.outs)))

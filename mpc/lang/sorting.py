@@ -18,7 +18,7 @@ from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
 from . import core
-from .array import Array, Axis, bind, constant, implements, scope_of
+from .array import Array, Axis, bind, implements, scope_of, whole
 from .core import (
     add,
     as_array,
@@ -45,12 +45,12 @@ from .disclosure import suppress
 from .dispatch import numpy_dtype
 from .elementwise import _real
 from .function import gate
-from .widths import WORD_BITS, exact, plain_dtype
+from .widths import exact, plain_dtype
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
 SHORTEST, PAIRS = 16, 1 << 22  # longer rows are compared if there are no more pairs than this: each takes memory
-UPPER = 32  # bits below a place
+PLACE = 32  # bits of a place, the uppermost of its word
 CARRIED = 2  # words a row: wider rows stay, and move once when their places are known
 
 
@@ -100,7 +100,7 @@ def shuffle(*columns: Any) -> Any:
 
 def permutation(x: Array) -> Array:
     """A secret, uniformly random order of x's rows: int64[len(x)], for `permute`."""
-    places = constant(np.arange(len(x), dtype="<u8"), INT64, scope_of(x))
+    places = whole(np.arange(len(x)), scope_of(x))
     return move_rows("shuffle", [places])[0]
 
 
@@ -126,14 +126,20 @@ def inverse(by: Array) -> Array:
 @gate("key_bits", lambda x, bits, descending: {"bits": bits, "descending": descending})
 def _key_bits(x: Array, bits: int, descending: bool) -> Array:
     """The lowest bits of integers along a new last axis, lowest first, the sign's flipped; all flipped if descending."""
-    shifted = multiply(core.expand_dims(x, -1), (1 << np.arange(63, 63 - bits, -1, dtype=np.uint64)).view(np.int64))
+    factors = whole(np.array([1 << x.dtype.bits - 1 - k for k in range(bits)], object), scope_of(x))
+    shifted = bind("mul", core.expand_dims(x, -1), factors, bits=0, rounding="dither")
     return bitwise_xor(less(shifted, 0), (np.arange(bits) == bits - 1) ^ descending)
+
+
+def _below(x: Array) -> int:
+    """Bits below a place."""
+    return x.dtype.bits - PLACE
 
 
 @gate("digit_ranks")
 def _digit_ranks(digit: Array) -> Array:
-    """2^32 times the places in the stable order of digits along the axis before the last, which holds the bits of a digit,
-    lowest first: shares of a place need 32 bits only, the upper half of a word."""
+    """The places in the stable order of digits along the axis before the last, which holds the bits of a digit, lowest first,
+    in the upper 32 bits of a word: shares of a place need no more."""
     hot: list[Array] = []
     for i in range(digit.shape[-1]):
         bit = getitem(digit, (..., i))
@@ -142,7 +148,7 @@ def _digit_ranks(digit: Array) -> Array:
     onehot = astype(stack(hot), INT64)
     totals = core.sum(onehot, -1, keepdims=True)
     so_far = add(cumsum(onehot, -1), subtract(cumsum(totals, 0), totals))
-    return multiply(subtract(core.sum(multiply(onehot, so_far), 0), 1), 1 << UPPER)
+    return multiply(subtract(core.sum(multiply(onehot, so_far), 0), 1), 1 << _below(digit))
 
 
 def _pair_ranks(keys: Sequence[Array], descending: bool) -> Array:
@@ -170,16 +176,18 @@ def _sort(*arrays: Array, keys: int, descending: bool, bits: int) -> list[Array]
 
 
 def _sorted(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int | None) -> list[Array]:
-    if bits is not None and not 1 <= bits <= 64:
-        raise UsageError(f"bits={bits}: keys have 1 to 64 bits (at {user_line()})")
-    bits = min(bits or WORD_BITS, max(_key_width(k) for k in keys))
+    width = keys[0].dtype.bits
+    if bits is not None and not 1 <= bits <= width:
+        raise UsageError(f"bits={bits}: keys have 1 to {width} bits (at {user_line()})")
+    bits = min(bits or width, max(_key_width(k) for k in keys))
     found: Any = _sort(*map(exact, keys), *columns, keys=len(keys), descending=descending, bits=bits)
     return list(found) if isinstance(found, tuple) else [found]
 
 
 def _key_width(key: Array) -> int:
     """Bits of a key as a signed number."""
-    return key.dtype.width + (not key.dtype.signed) if key.dtype.wraps and key.dtype.width < WORD_BITS else WORD_BITS
+    dtype = key.dtype
+    return dtype.width + (not dtype.signed) if dtype.wraps and dtype.width < dtype.bits else dtype.bits
 
 
 def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
@@ -194,7 +202,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
     if n <= SHORTEST or (n <= SHORT and groups * n * (n - 1) <= 2 * PAIRS):
         return _shaped(move(flat, _pair_ranks(keys, descending), 0), columns)
     words = sum(prod(c.shape[1:]) for c in flat)
-    index = constant(np.arange(groups * n, dtype="<u8"), INT64, scope_of(*keys))
+    index = whole(np.arange(groups * n), scope_of(*keys))
     carried = [index] if words > CARRIED else flat
     waiting = [_bits_of(reshape(key, -1), bits, descending) for key in reversed(keys)]  # the last key is sorted first
     while waiting:
@@ -204,7 +212,7 @@ def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool,
             if low + RADIX >= width:
                 waiting = waiting[1:]
             ranks = _digit_ranks(reshape(digit, (groups, n, digit.shape[1])))
-            moved = move([*waiting, *carried], ranks, UPPER)
+            moved = move([*waiting, *carried], ranks, _below(ranks))
             waiting, carried = moved[: len(waiting)], moved[len(waiting) :]
     if words > CARRIED:
         carried = move_rows("permute", flat, inverse(carried[0]), shift=0)
@@ -238,7 +246,7 @@ def _sort_along(
     if axis is None:
         x, axis = reshape(x, -1), 0
     rows, back, shape = _along(x, axis)
-    places = constant(np.broadcast_to(np.arange(rows.shape[1], dtype="<u8"), rows.shape).copy(), INT64, scope_of(x))
+    places = whole(np.broadcast_to(np.arange(rows.shape[1]), rows.shape), scope_of(x))
     columns = [rows] * values + [places] * index
     return [transpose(reshape(c, shape), back) for c in _sorted([rows], columns, descending, bits)]
 
@@ -248,7 +256,7 @@ def _sort_along(
 def sort(x: Array, axis: int | None = -1, *, descending: bool = False, stable: bool = True, bits: int | None = None) -> Array:
     """x in ascending order along an axis (of all elements if None); exact, always stable.
 
-    bits: keys are known to be in [-2^(bits-1), 2^(bits-1)) as integers (for fixed64(16): times 2^16), by default any 64 bits;
+    bits: keys are known to be in [-2^(bits-1), 2^(bits-1)) as integers (for fixed64(16): times 2^16), by default any words;
     fewer are faster. Rows up to 128: 7 rounds, one comparison a pair, whose differences must fit 64 bits. Longer ones: 7
     rounds, and 5 for every 4 bits, which cost an element about 300 bytes in all (two parties that hold shares, and dealer).
     """
@@ -350,9 +358,9 @@ def _collected(key: Array, values: Sequence[Array]) -> Groups:
     """The groups of an ordered key."""
     last, n = _ends(key), len(key)
     ranks = _digit_ranks(reshape(invert(last), (1, n, 1)))
-    index = constant(np.arange(1, n + 1, dtype="<u8"), INT64, scope_of(key))
+    index = whole(np.arange(1, n + 1), scope_of(key))
     columns = [last, core._numbers(key), index, *(cumsum(c, 0) for c in values)]
-    ends, key, *totals = move_rows("permute", columns, reshape(ranks, -1), shift=UPPER)
+    ends, key, *totals = move_rows("permute", columns, reshape(ranks, -1), shift=_below(ranks))
     valid = astype(ends, INT64)
     counts, *sums = (_masked(valid, _differences(t)) for t in totals)
     return Groups(_masked(valid, key), counts, tuple(sums), core.sum(valid))

@@ -20,19 +20,19 @@ from .function import gate
 from .piecewise import Curve
 from .wide import (
     RECIPROCAL,
-    TOP,
     _bits_of,
+    _end,
     _exponents,
     _level,
     _mantissa,
     _normalise,
     _root,
-    _top,
     _unit,
     divide,
     log,
     reciprocal,
     sqrt,
+    top,
 )
 
 HALF_TURN = math.pi
@@ -117,7 +117,7 @@ def _atan2_gate(y: Array, x: Array) -> Array:
     exchanged = multiply(subtract(size_y, size_x), steep)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
     _, scale = _normalise(high, 0, bits)
-    low, high = (_unit(v, scale, _top(0, bits)) for v in (low, high))
+    low, high = (_unit(v, scale, _end(0, bits)) for v in (low, high))
     slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side
     angle = astype(smooth(slope, UNIT_ATAN), x.dtype)
@@ -189,7 +189,7 @@ def log10(x: Array) -> Array:
 def _cbrt_gate(x: Array) -> Array:
     sign, size = _split(x)
     powers = 2.0 ** ((_exponents(x) - x.dtype.fraction) / 3)
-    return multiply(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (TOP / 3)), sign)
+    return multiply(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (top(x) / 3)), sign)
 
 
 @implements("cbrt")

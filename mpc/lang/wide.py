@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeMismatch
+from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, DType, fixed64
-from . import core
+from . import core, field
 from .array import Array, bind, implements, scope_of
 from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract, where
 from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
@@ -26,7 +26,7 @@ from .function import gate
 from .piecewise import Curve
 
 WORK = fixed64(24)  # normalised values in [1, 4) are computed with this many fraction bits
-TOP = 15  # the domain ends at 2^TOP
+TOP, WIDE_TOP = 15, 40  # the domain ends at 2^TOP; in words of 128 bits at 2^WIDE_TOP
 RECIPROCAL, SQRT, RSQRT, LOG = (Curve(f, 1.0, 4.0, 2.0**-22) for f in (np.reciprocal, np.sqrt, lambda v: v**-0.5, np.log))
 
 
@@ -35,22 +35,27 @@ def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
     return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
 
 
-def _top(first: int, bits: int) -> int:
-    """The least 2^top >= 2^bits that is a power of four times 2^first."""
+def _end(first: int, bits: int) -> int:
+    """The exponent of the least 2^end >= 2^bits that is a power of four times 2^first."""
     return bits + (bits - first) % 2
 
 
 def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
     """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^first 4^j] for j = 1, 2 .., and n with X n in
-    [2^(top-2), 2^top)."""
-    top = _top(first, bits)
-    t = thresholds(retype(x, INT64), 1 << np.arange(first + 2, top, 2), bits)
-    scales = 1 << np.arange(top - first - 2, -1, -2)
-    return t, add(reshape(matmul(np.diff(scales).reshape(1, -1), reshape(t, (len(t), -1))), x.shape), int(scales[0]))
+    [2^(end-2), 2^end)."""
+    end = _end(first, bits)
+    t = thresholds(retype(x, INT64), _powers(range(first + 2, end, 2)), bits)
+    scales = _powers(range(end - first - 2, -1, -2))
+    return t, add(reshape(matmul(np.diff(scales).reshape(1, -1), reshape(t, (len(t), -1))), x.shape), scales[0])
+
+
+def _powers(exponents: range) -> np.ndarray:
+    """Of 2, as integers of any size."""
+    return np.array([1 << k for k in exponents], object)
 
 
 def _product(x: Array, y: Array, bits: int) -> Array:
-    """Integers x y / 2^bits, for |x y| < 2^61: product and truncation in one."""
+    """Integers x y / 2^bits, for |x y| < 2^61 (in 64 bits): product and truncation in one."""
     x, y = retype(x, INT64), retype(y, INT64)
     if bits <= 0:
         return multiply(multiply(x, y), 1 << -bits)
@@ -58,14 +63,19 @@ def _product(x: Array, y: Array, bits: int) -> Array:
     return retype(bind("mul", x, y, bits=bits, rounding=scope_of(x).settings.rounding), INT64)
 
 
-def _unit(x: Array, scale: Array, top: int) -> Array:
-    """X n / 2^(top-2) in [1, 4) with WORK's fraction bits."""
-    return retype(_product(x, scale, top - 2 - WORK.fraction), WORK)
+def _unit(x: Array, scale: Array, end: int) -> Array:
+    """X n / 2^(end-2) in [1, 4) with WORK's fraction bits."""
+    if x.dtype.bits < 64:
+        raise UsageError(
+            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
+            f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
+        )
+    return retype(_product(x, scale, end - 2 - WORK.fraction), WORK)
 
 
 def _reached(x: Array, *values: int) -> Array:
     """[X >= v] as bool, along a new first axis, on the whole ring."""
-    return _thresholds(retype(x, INT64), values, 63)
+    return _thresholds(retype(x, INT64), values, x.dtype.bits - 1)
 
 
 def _steps(x: Array, *values: int) -> list[Array]:
@@ -79,13 +89,18 @@ def _level(bit: Array, value: float, dtype: DType) -> Array:
     return retype(multiply(bit, round(value * 2**dtype.fraction)), dtype)
 
 
+def top(x: Array) -> int:
+    """The domain of functions of x ends at 2 to this."""
+    return TOP if x.dtype.bits <= 64 else WIDE_TOP
+
+
 def _bits_of(x: Array) -> int:
-    return x.dtype.fraction + TOP
+    return x.dtype.fraction + top(x)
 
 
-def _inverse(unit: Array, factor: Array, top: int, dtype: DType) -> Array:
-    """factor / (unit 2^(top-2)) for a unit in [1, 4)."""
-    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + top - 2 - 2 * dtype.fraction
+def _inverse(unit: Array, factor: Array, end: int, dtype: DType) -> Array:
+    """factor / (unit 2^(end-2)) for a unit in [1, 4)."""
+    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + end - 2 - 2 * dtype.fraction
     return retype(_product(inverse, factor, shift), dtype)
 
 
@@ -93,36 +108,39 @@ def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
     """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
     [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
     _, scale = _normalise(x, 0, bits)
-    return retype(smooth(_unit(x, scale, _top(0, bits)), RECIPROCAL), INT64), scale
+    return retype(smooth(_unit(x, scale, _end(0, bits)), RECIPROCAL), INT64), scale
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
     bits = _bits_of(x)
-    first = builtins.max(0, WORK.fraction + bits - 1 - 61)  # of smaller X the last product would leave the word
+    first = builtins.max(0, WORK.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
     reached = _reached(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
     magnitude = subtract(multiply(where(getitem(reached, 1), x, 0), 2), x)
     t = [astype(getitem(reached, i), INT64) for i in range(4)]
     sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
     _, scale = _normalise(magnitude, first, bits)
-    top = _top(first, bits)
-    y = _inverse(_unit(magnitude, scale, top), multiply(scale, sign), top, x.dtype)
+    end = _end(first, bits)
+    y = _inverse(_unit(magnitude, scale, end), multiply(scale, sign), end, x.dtype)
     return add(y, _level(subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first), x.dtype))
 
 
 @implements("reciprocal")
 def reciprocal(x: Array) -> Array:
-    """1 / x: error below 2^-15 + 2^-16 / |x|. 1/0 is 2^f, the largest reciprocal; 0 for |x| >= 2^15.
+    """1 / x: error below 2^-15 + 2^-16 / |x|. 1/0 is 2^f, the largest reciprocal; 0 for |x| >= 2^15. In a field exact, and
+    Singular for 0 (`field.reciprocal`).
 
     With more than 23 fraction bits |x| < 2^-23 counts as 0, and 1/0 is 2^23.
     """
-    return _reciprocal_gate(_real(x))
+    return field.reciprocal(x) if field.of_field(x) else _reciprocal_gate(_real(x))
 
 
 @implements("divide", "true_divide")
 def divide(x: Any, y: Any) -> Array:
     """x / y, with |x / y| < 2^(61 - 2f) as for any product. A public divisor is a multiplication by its inverse; a secret one
-    is a product with `reciprocal`: x / 0 is x 2^f (while |x| < 2^(61 - 3f)), and 0 for |y| >= 2^15."""
+    is a product with `reciprocal`: x / 0 is x 2^f (while |x| < 2^(61 - 3f)), and 0 for |y| >= 2^15. In a field exact."""
+    if field.of_field(x, y):
+        return field.divide(x, y)
     if not isinstance(y, Array):
         divisor = np.asarray(y, float)
         if (divisor == 0).any():
@@ -141,7 +159,7 @@ def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: floa
     bits = _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    root = _mantissa(_unit(x, scale, _top(0, bits)), curve, x.dtype.fraction)
+    root = _mantissa(_unit(x, scale, _end(0, bits)), curve, x.dtype.fraction)
     (factor,) = _rows(powers[:, None], t, fraction)
     y = astype(multiply(root, multiply(factor, subtract(positive, too_large))), x.dtype)
     y = add(y, _level(too_large, above, x.dtype))
@@ -152,7 +170,7 @@ def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: floa
 def _rsqrt_gate(x: Array) -> Array:
     f = x.dtype.fraction
     powers = 2.0 ** (f / 2 - _exponents(x) / 2)
-    return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-TOP / 2))
+    return _root(x, RSQRT, powers, 20, 2.0 ** (f / 2), 2.0 ** (-top(x) / 2))
 
 
 def rsqrt(x: Array) -> Array:
@@ -163,7 +181,7 @@ def rsqrt(x: Array) -> Array:
 @gate("sqrt")
 def _sqrt_gate(x: Array) -> Array:
     powers = 2.0 ** (_exponents(x) / 2 - x.dtype.fraction / 2)
-    return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (TOP / 2))
+    return _root(x, SQRT, powers, 24, 0.0, 2.0 ** (top(x) / 2))
 
 
 @implements("sqrt")
@@ -183,10 +201,12 @@ def _log_gate(x: Array) -> Array:
     f, bits = x.dtype.fraction, _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    part = _mantissa(_unit(x, scale, _top(0, bits)), LOG, f)
+    part = _mantissa(_unit(x, scale, _end(0, bits)), LOG, f)
     (whole,) = _rows(((_exponents(x) - f) * math.log(2))[:, None], t, WORK.fraction)
     y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
-    return add(add(y, _level(too_large, TOP * math.log(2), x.dtype)), _level(subtract(1, positive), -f * math.log(2), x.dtype))
+    return add(
+        add(y, _level(too_large, top(x) * math.log(2), x.dtype)), _level(subtract(1, positive), -f * math.log(2), x.dtype)
+    )
 
 
 @implements("log")
@@ -257,8 +277,8 @@ def _softmax(x: Array, axis: int) -> Array:
     f = x.dtype.fraction
     first, total = f - 1, core.sum(e, axis, keepdims=True)
     bits = f + x.shape[axis].bit_length() + 1
-    scale, top = _normalise(total, first, bits)[1], _top(first, bits)
-    return multiply(e, _inverse(_unit(total, scale, top), scale, top, x.dtype))
+    scale, end = _normalise(total, first, bits)[1], _end(first, bits)
+    return multiply(e, _inverse(_unit(total, scale, end), scale, end, x.dtype))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import RangeError
 from ..ir.types import BOOL, INT64, DType, integer
-from .array import Array, bind, constant, scope_of
+from ..ring.ring import Ring
+from .array import Array, Settings, bind, constant, scope_of, whole
 from .function import gate
 
 WORD_BITS = 64
@@ -27,7 +29,7 @@ def plain_dtype(dtype: np.dtype[Any]) -> DType | None:
 def fits(array: np.ndarray, dtype: DType) -> bool:
     """Whether whole numbers keep their value as this integer type."""
     low, high = dtype.bounds
-    return not array.size or (low <= array.min().item() and array.max().item() <= high)
+    return not array.size or (low <= int(array.min()) and int(array.max()) <= high)
 
 
 def whole_words(array: np.ndarray, dtype: DType) -> np.ndarray:
@@ -36,16 +38,34 @@ def whole_words(array: np.ndarray, dtype: DType) -> np.ndarray:
     return np.array(array, np.uint64 if unsigned else np.int64, order="C").view("<u8")
 
 
+def dtype_of(array: np.ndarray, settings: Settings) -> DType:
+    """What plain data becomes. Integers keep their width in words of 64 bits; other rings have integers of their own."""
+    if array.dtype.kind == "O" or (array.dtype.kind in "iu" and settings.ring.name != Ring.name):
+        return INT64
+    return plain_dtype(array.dtype) or settings.dtype
+
+
+def check_integers(array: np.ndarray, dtype: DType, ring: Ring) -> None:
+    """Raises RangeError for whole numbers that do not keep their value as this integer type."""
+    if fits(array, dtype) if dtype.wraps else ring.holds(array):
+        return
+    if dtype.primes:
+        raise RangeError(f"values of its modulus and more do not fit {dtype}: scale the data, or take more primes (mpc.field)")
+    low, high = dtype.bounds
+    size = f"outside {low} .. {high}" if dtype.wraps else f"of 2^{dtype.bits - 1} or more"
+    raise RangeError(f"values {size} do not fit {dtype}: scale the data, or choose a wider dtype")
+
+
 # ---- words ----
 def retype(x: Array, dtype: DType) -> Array:
     """The same words read as another dtype: numbers at another scale, integers modulo another power of two."""
-    return x if x.dtype == dtype else bind("retype", x, dtype=[dtype.kind, dtype.fraction])
+    dtype = dtype.within(x.dtype.ring)
+    return x if x.dtype == dtype else bind("retype", x, dtype=dtype.plain)
 
 
 def _lifted(x: Array, bits: int) -> Array:
-    """x 2^bits, modulo 2^64, as int64."""
-    factor = constant(np.array(1 << bits, "<u8"), INT64, scope_of(x))
-    return bind("mul", retype(x, INT64), factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
+    """x 2^bits, modulo the ring, as its integer."""
+    return bind("mul", retype(x, INT64), whole(1 << bits, scope_of(x)), bits=0, rounding="dither")  # type: ignore[no-any-return]
 
 
 def exact(x: Array) -> Array:
@@ -87,16 +107,17 @@ def shift_word(x: Array, bits: int, signed: bool) -> Array:
 
 
 def _shifted(x: Array, bits: int, signed: bool, rounding: str) -> Array:
-    # the two highest bits apart: what is left is below 2^62, where truncations are exact
+    # the two highest bits apart: what is left is below 2^(width - 2), where truncations are exact
+    width = x.dtype.bits
     flat = [bind("reshape", v, shape=[1, *x.shape]) for v in (x, _lifted(x, 1))]
     high = bind("b2a", bind("ltz", bind("concatenate", *flat, axis=0)))
     first, second = (bind("index", high, key=[i]) for i in (0, 1))
-    rest = bind("sub", bind("sub", x, _lifted(first, WORD_BITS - 1)), _lifted(second, WORD_BITS - 2))
-    top = _lifted(first, WORD_BITS - 1 - bits)
+    rest = bind("sub", bind("sub", x, _lifted(first, width - 1)), _lifted(second, width - 2))
+    top = _lifted(first, width - 1 - bits)
     found = bind("neg", top) if signed else top
-    if bits <= WORD_BITS - 2:
-        found = bind("add", found, _lifted(second, WORD_BITS - 2 - bits))
-    if bits <= WORD_BITS - 3:
+    if bits <= width - 2:
+        found = bind("add", found, _lifted(second, width - 2 - bits))
+    if bits <= width - 3:
         found = bind("add", found, bind("trunc", rest, bits=bits, rounding=rounding))
     return found
 

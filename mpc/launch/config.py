@@ -7,11 +7,12 @@ import ipaddress
 import socket
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from ..errors import ConfigError, UsageError
+from ..ir.types import DType, fixed32, fixed64, fixed128
 from ..net.curve import is_key
 from ..net.shaped import Network
 from ..protocols.base import Protocol, available
@@ -85,7 +86,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     party: list[Member]
     roster: int = 1  # version
     truncation: str = "dither"
-    fraction: Annotated[int, msgspec.Meta(ge=1, le=40)] = 16  # bits of fixed point inputs
+    fraction: Annotated[int, msgspec.Meta(ge=1, le=60)] = 16  # bits of fixed point inputs
+    bits: Literal[32, 64, 128] = 64  # of all numbers
     compare: str = "auto"  # how comparisons trade bytes for rounds on `network`
     network: str = ""  # declared: lan, wan, or RTT,RATE in ms and Mbit/s; nothing is emulated
     encryption: str = "curve"  # or "gcm": CURVE, and large payloads on connections of their own under AES-256-GCM
@@ -95,6 +97,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     deadline: float = 300.0  # seconds a party may take in a round
     allow: list[Allow] = []
     folder: str = ""  # of the file: set by `read`, no key of it
+
+    @property
+    def dtype(self) -> DType:
+        """Of real inputs. Raises UsageError for more fraction bits than the words take."""
+        return {32: fixed32, 64: fixed64, 128: fixed128}[self.bits](self.fraction)
 
     @cached_property
     def number(self) -> int:

@@ -13,6 +13,7 @@ from .. import errors
 from ..errors import MPCError
 from ..protocols.base import Part
 from ..ring.packed import Packed
+from ..ring.ring import dtype_of
 from ..run.clock import Clock
 from ..run.execute import Measured
 
@@ -35,7 +36,7 @@ def receive(socket: zmq.Socket[Any]) -> tuple[dict[str, Any], list[Part]]:
         if form == "bits":
             parts.append(Packed(np.frombuffer(frame.buffer, "<u8"), tuple(shape)))
         else:
-            parts.append(np.frombuffer(frame.buffer, form).reshape(shape))
+            parts.append(np.frombuffer(frame.buffer, dtype_of(form)).reshape(shape))
     return header, parts
 
 

@@ -30,6 +30,7 @@ from ..lang.session import Backend, Session
 from ..net import shared
 from ..net.shaped import Network
 from ..protocols.base import Part, Protocol, available
+from ..ring.ring import Ring
 from ..run.checkpoint import Contents
 from ..run.execute import Measured
 from ..run.shadow import Shadow
@@ -60,7 +61,10 @@ def choose_settings(truncation: str, dtype: DType | None) -> Settings:
         truncation = "nearest"
     if truncation not in ROUNDINGS:
         raise UsageError(f"truncation {truncation!r}: choose {', '.join(ROUNDINGS)}, or exact (nearest)")
-    return Settings(truncation, dtype or fixed64(16))
+    dtype = dtype or fixed64(16)
+    if dtype.kind != "fixed" and not dtype.primes:
+        raise UsageError(f"dtype={dtype}: numbers become mpc.fixed64(f), mpc.fixed128(f), mpc.fixed32(f) or mpc.field(p)")
+    return Settings(truncation, dtype)
 
 
 def local(
@@ -80,17 +84,18 @@ def local(
 ) -> Session:
     """A session whose parties are processes of this machine, for development, tests and benchmarks.
 
-    One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the
-    real one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
-    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default. transport: "shared" moves data between the
-    processes through memory, "zeromq" through sockets as between machines (Linux alone has the first; elsewhere it means the
-    second). prepared: a folder that `mpc prep` wrote, for the one program that this session then runs. deadline: seconds a
-    party may take in a round. network: makes the links as slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s,
-    40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over sockets. compare: how comparisons trade bytes for rounds, "lan" (fewest
-    bytes), "wan" (fewest rounds), or "auto" (what takes less time on `network`; "lan" without one). check: "shadow" computes
-    every run in the clear as well, in this process, and stops with ShadowError at the first operation that is farther from
-    float64 than it promises. Raises UsageError for a combination that does not exist, StoreError for preprocessing that does
-    not fit or was used.
+    One user plays all parties here, so nothing is hidden from whoever runs it; the protocol between the processes is the real
+    one. protocol: see `mpc protocols`. truncation: how products are rounded, "dither" (unbiased, one round; its coin is
+    public), "floor" or "nearest". dtype: of float inputs, fixed64(16) by default; its width is that of all numbers of the
+    session, integers as well: fixed128(f) holds products up to 2^(125-2f), fixed32(f) halves the bytes; field(p) makes all
+    numbers integers modulo p. transport: "shared" moves data between the processes through memory, "zeromq" through sockets as
+    between machines (Linux alone has the first; elsewhere it means the second). prepared: a folder that `mpc prep` wrote, for
+    the one program that this session then runs. deadline: seconds a party may take in a round. network: makes the links as
+    slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s, 40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over
+    sockets. compare: how comparisons trade bytes for rounds, "lan" (fewest bytes), "wan" (fewest rounds), or "auto" (what
+    takes less time on `network`; "lan" without one). check: "shadow" computes every run in the clear as well, in this process,
+    and stops with ShadowError at the first operation that is farther from float64 than it promises. Raises UsageError for a
+    combination that does not exist, StoreError for preprocessing that does not fit or was used.
     """
     settings, compare = choose_settings(truncation, dtype), choose_compare(compare)
     chosen = choose_protocol(protocol, parties)
@@ -98,10 +103,14 @@ def local(
         raise UsageError(f"no transport {transport!r}; there are {', '.join(TRANSPORTS)}")
     if check not in (None, "shadow"):
         raise UsageError(f'check={check!r}: choose "shadow" or None')
-    shadow = Shadow() if check else None
+    if check and settings.dtype.primes:
+        raise UsageError(f'check="shadow" compares with float64, which {settings.dtype} has nothing to do with')
+    shadow = Shadow(settings.dtype.ring) if check else None
     shape = None if network is None else Network.of(network)
     transport = "zeromq" if shape else transport  # its queues hold what is still on the way
-    cluster = LocalCluster(chosen, protocol, parties, transport, prepared, deadline, progress, shadow, shape)
+    cluster = LocalCluster(
+        chosen, protocol, parties, transport, prepared, deadline, progress, shadow, shape, settings.dtype.ring
+    )
     session = Session(chosen, protocol, parties, cluster, settings, names)
     session.network, session.compare = shape, compare
     return session
@@ -137,6 +146,7 @@ class LocalCluster(Backend):
         progress: Progress | None,
         shadow: Shadow | None = None,
         network: Network | None = None,
+        ring: str = Ring.name,
     ) -> None:
         self.parties, self.processes = parties, parties + (protocol.has_dealer and prepared is None)
         self._progress, self._shadow = progress, shadow
@@ -155,7 +165,7 @@ class LocalCluster(Backend):
                 socket.bind(address)
                 self._sockets.append(socket)
                 config = {"me": me, "parties": parties, "protocol": name, "folder": f"ipc://{self._folder}", "control": address,
-                          "session": session, "deadline": deadline, "memory": memory, "processes": self.processes,
+                          "session": session, "ring": ring, "deadline": deadline, "memory": memory, "processes": self.processes,
                           "prepared": str(prepared or ""), "network": network and [network.rtt_ms, network.mbit]}  # fmt: skip
                 with _undisturbed():  # a child that was started and not noted would outlive us
                     self._children.append(self._start(config))

@@ -93,7 +93,7 @@ def _serve(config: dict[str, Any], socket: zmq.Socket[bytes]) -> None:
             channel = ZeroMQ(*ends, deadline=config["deadline"])
         if config["network"]:
             channel = Shaped(channel, Network(*config["network"]))
-        party = Party(me, n, protocol, channel, prepared)
+        party = Party(me, n, protocol, channel, prepared, config["ring"])
     except MPCError as error:
         control.send(socket, {"is": "error", **control.error_fields(error, me)})
         return

@@ -21,7 +21,6 @@ import numpy as np
 import zmq
 
 from ..errors import CheckpointError, ConfigError, PeerLost, ProtocolError, UsageError
-from ..ir.types import DType, fixed64
 from ..lang.array import Settings
 from ..lang.program import Planned, Program
 from ..lang.session import Session, decode_output, encode_input
@@ -125,7 +124,8 @@ class Seat:
             allowed = permit(self.config, asked, approvals)
             cost = plan.cost()
             prepare()
-            party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel, store)
+            ring = self.config.dtype.ring
+            party = Party(self.config.number, len(self.config.data_parties), self.config.scheme, channel, store, ring)
             agreed = time.perf_counter()
 
             def begin() -> None:
@@ -181,14 +181,14 @@ class Seat:
         common = [
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
             ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
-            ("truncation", config.truncation), ("fraction bits", str(config.fraction)),
+            ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("bits of a word", str(config.bits)),
             ("compare", config.compare), ("network", str(config.declared or "not declared")), ("encryption", config.encryption),
             ("preprocessing", f"{store.label.deal}, dealt before" if store else "in the run"),
         ]  # fmt: skip
         inputs = {}
         for name, value in self.data.items():
-            part, dtype = encode_input(value, self.program.inputs[name].dtype, fixed64(config.fraction))
-            inputs[name] = Supplied(list(part.shape), dtype.kind, dtype.fraction)
+            part, dtype = encode_input(value, self.program.inputs[name].dtype, settings(config))
+            inputs[name] = Supplied(list(part.shape), dtype.kind, dtype.fraction, dtype.ring)
         try:
             approval = approval_file(self.file, config.me).read_text()
         except (OSError, UnicodeDecodeError):
@@ -206,7 +206,7 @@ class Seat:
             if set(theirs.inputs) != expected:
                 raise ProtocolError(p, "types of other inputs than it supplies")
             if p != self.config.number:
-                types = {n: (tuple(s.shape), DType(s.kind, s.fraction)) for n, s in theirs.inputs.items()}
+                types = {n: (tuple(s.shape), s.dtype) for n, s in theirs.inputs.items()}
                 data |= types
         return plan(self.config, self.program, data)
 
@@ -232,12 +232,12 @@ class Seat:
             "trust": config.scheme.trust,
             "parties": list(config.names),
             "roster": {"version": config.roster, "digest": config.roster_digest},
-            "parameters": {"truncation": config.truncation, "fraction": config.fraction, "compare": config.compare,
-                           "network": config.network},
+            "parameters": {"truncation": config.truncation, "fraction": config.fraction, "bits": config.bits,
+                           "compare": config.compare, "network": config.network},
             "encryption": config.encryption,
             "versions": {"mpc": version(), "wire": VERSION, "python": platform.python_version(), "numpy": np.__version__,
                          "zmq": zmq.zmq_version()},
-            "inputs": {n: {"party": name, "type": f"{DType(s.kind, s.fraction)}{s.shape}"}
+            "inputs": {n: {"party": name, "type": f"{s.dtype}{s.shape}"}
                        for name, theirs in zip(config.names, terms, strict=False) for n, s in theirs.inputs.items()},
             "outputs": {n: list(to) for n, to in receivers(plan).items()},
             "preprocessing": dict(terms[0].common)["preprocessing"],
@@ -271,7 +271,8 @@ def vault(config: Config, name: str) -> checkpoint.Vault:
 def candidates(config: Config, name: str) -> tuple[Held, str]:
     """This party's files of a result that an earlier run has left, and what is wrong with them."""
     names = config.data_parties
-    return checkpoint.candidates(folder(config, name), config.number, config.protocol, names, vault(config, name))
+    ring = config.dtype.ring
+    return checkpoint.candidates(folder(config, name), config.number, config.protocol, names, ring, vault(config, name))
 
 
 def stored(config: Config, name: str) -> checkpoint.Contents | None:
@@ -302,7 +303,7 @@ def read_source(file: Path) -> str:
 
 def settings(config: Config) -> Settings:
     """What a configuration fixes for the meaning of programs."""
-    return choose_settings(config.truncation, fixed64(config.fraction))
+    return choose_settings(config.truncation, config.dtype)
 
 
 def plan(config: Config, program: Program, data: Mapping[str, Any]) -> Planned:

@@ -21,7 +21,7 @@ from ..lang.elementwise import smooth
 from ..lang.function import fori
 from ..lang.manipulation import matrix_transpose
 from ..lang.piecewise import Curve
-from ..lang.wide import rsqrt, sqrt
+from ..lang.wide import rsqrt, sqrt, top
 
 WORK = fixed64(24)
 DOWN, UP = 20, 12  # fraction bits of 2^-k and 2^k, -12 <= k <= 20: a product with either leaves room in the word
@@ -60,9 +60,10 @@ def gram(x: Array, y: Array) -> Array:
 
 def power_scale(size: Array, root: int = 1, extra: int = 0) -> tuple[Array, Array]:
     """(2^-k, 2^k) for size > 0, with 2^k >= size^(1/root) 2^extra, the smallest such k in -12 .. 20. One comparison gate."""
-    exponents = np.arange(LONGEST + 1) - size.dtype.fraction  # size < 2^exponents[j] where it is below the j-th threshold
+    longest = max(LONGEST, size.dtype.fraction + DOWN)
+    exponents = np.arange(longest + 1) - size.dtype.fraction  # size < 2^exponents[j] where it is below the j-th threshold
     k = np.clip(np.ceil(exponents / root).astype(int) + extra, -UP, DOWN)
-    steps = elementwise.thresholds(retype(size, INT64), 1 << np.arange(LONGEST))
+    steps = elementwise.thresholds(retype(size, INT64), np.array([1 << j for j in range(longest)], object))
     tables = ((2.0**-k, DOWN), (2.0**k, UP))
     down, up = (elementwise._rows(t[:, None], steps, fraction)[0] for t, fraction in tables)
     return retype(down, fixed64(DOWN)), retype(up, fixed64(UP))
@@ -123,8 +124,8 @@ def quotient(x: Array, y: Array) -> Array:
 def wide_sqrt(x: Array) -> Array:
     """Square root of a sum of products: for 0 <= x < 2^(61 - 2f), where `sqrt` itself stops at 2^15."""
     f = x.dtype.fraction
-    half = max(0, (61 - 2 * f - 15) // 2)
-    root = sqrt(retype(x, fixed64(f + 2 * half)))  # of x / 2^(2 half)
+    half = max(0, (x.dtype.bits - 3 - 2 * f - top(x)) // 2)
+    root = sqrt(retype(x, DType("fixed", f + 2 * half)))  # of x / 2^(2 half)
     return astype(retype(root, DType("fixed", f + half)), x.dtype)
 
 

@@ -19,6 +19,7 @@ from ..lang.array import Array, Axis, implements
 from ..lang.core import add, astype, concatenate, getitem, less, matmul, multiply, reshape, subtract
 from ..lang.creation import zeros_like
 from ..lang.elementwise import absolute, max, min, smooth
+from ..lang.field import of_field
 from ..lang.function import fori
 from ..lang.manipulation import diagonal, flip, matrix_transpose, moveaxis, swapaxes
 from ..lang.piecewise import Curve
@@ -239,7 +240,7 @@ def cond(a: Array) -> Array:
 @implements("linalg.matrix_power")
 def matrix_power(a: Array, n: int) -> Array:
     """a to a public whole power, by repeated squaring; negative powers through `inv`."""
-    a = matrix(a, square=True) if n < 0 or a.dtype.kind == "fixed" else a
+    a = matrix(a, square=True) if (n < 0 and not of_field(a)) or a.dtype.kind == "fixed" else a
     if n < 0:
         return matrix_power(inv(a), -n)
     result: Array | None = None

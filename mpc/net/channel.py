@@ -85,7 +85,7 @@ class Channel(ABC):
 
     @abstractmethod
     def send(self, peer: int, round: int, arrays: Sequence[NDArray[Any]]) -> None:
-        """Send arrays of uint64, uint32 or uint8 to `peer`, without waiting for it to receive.
+        """Send arrays of uint64, uint32, uint8 or words of several uint64 to `peer`, without waiting for it to receive.
 
         The arrays must not be modified afterwards. Raises `PeerLost`; `UsageError` for arrays that do not travel.
         """

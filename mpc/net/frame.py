@@ -44,7 +44,10 @@ _HEADER = struct.Struct("<4sHBB16sHHIQQ8sQ")
 _NUMBER = struct.Struct("<H")  # of a party, or of all parties
 _BLAME = struct.Struct("<HB")  # of a party, and the exit code of the error
 _NO_SPEC = bytes(8)
-_DTYPES = {np.dtype(name): name for name in ("<u8", "<u4", "|u1")}
+_LIMBS = ("lo", "hi", *map(str, range(2, 32)))  # of a wide word, which NumPy calls "|V16", "|V24", ...
+_WIDE: list[np.dtype[Any]] = [np.dtype([(name, "<u8") for name in _LIMBS[:k]], align=True) for k in range(2, len(_LIMBS) + 1)]
+_PLAIN: list[np.dtype[Any]] = [np.dtype(name) for name in ("<u8", "<u4", "|u1")]
+_DTYPES = {a.str: a for a in _PLAIN + _WIDE}
 
 
 class Header(NamedTuple):
@@ -81,10 +84,12 @@ def layout(specs: tuple[Spec, ...]) -> Layout:
     """The layout of arrays of these dtypes and shapes. Raises `UsageError` for a dtype that does not travel."""
     text, places, frames, size = "", [], [], 0
     for name, shape in specs:
-        dtype = np.dtype(name)
-        if dtype not in _DTYPES or any(d < 0 for d in shape):
-            raise UsageError(f"({name!r}, {shape}) cannot be sent: use uint64, uint32 or uint8 in little-endian order.")
-        text += f"{_DTYPES[dtype]}({','.join(str(int(d)) for d in shape)});"
+        dtype = _DTYPES.get(name)
+        if dtype is None or any(d < 0 for d in shape):
+            raise UsageError(
+                f"({name!r}, {shape}) cannot be sent: use uint64, uint32 or uint8 in little-endian order, or several of uint64."
+            )
+        text += f"{name}({','.join(str(int(d)) for d in shape)});"
         nbytes = dtype.itemsize * prod(shape)
         places.append((dtype, tuple(shape), HEADER + size))
         frames += [min(FRAME, nbytes - at) for at in range(0, nbytes, FRAME)]

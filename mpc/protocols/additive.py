@@ -1,6 +1,6 @@
 """Additive sharing among evaluators, with a dealer of correlated randomness who never sees a message of theirs.
 
-x = x_0 + ... + x_{e-1} mod 2^64 (XOR for bits). The gates are those of docs/protocols.md ("opened masks"): a wire is opened
+x = x_0 + ... + x_{e-1} in the ring (XOR for bits). The gates are those of docs/protocols.md ("opened masks"): a wire is opened
 once as x + r under a mask r whose shares come from seeds; the dealer knows r and deals, from the public program alone, what
 depends on it. A dealt value is split by seeds too: evaluators 0 .. e-2 expand their words, only the last one receives a
 correction. Every gate is written once for all roles: the dealer runs the same text with blanks for shares, and computes
@@ -10,6 +10,7 @@ what `exchange` asks it to deal.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import HALF_WORD, WORD, Array, Ring, Shapes, blank
+from ..ring.ring import WORD, Array, Ring, Shapes, blank
 from .base import (
     IDLE,
     PENDING,
@@ -76,13 +77,14 @@ def _opening(x: Share) -> Opening:
     return x.opening
 
 
-WORDS, HALF_WORDS = WORD.str, HALF_WORD.str
 SILENT = Exchange({}, {}, False)  # where a dealer deals: of who neither deals nor receives
 
 
-def _truncation_specs(shape: tuple[int, ...], bits: int) -> list[Spec]:
-    """What a truncation deals: shares of r >> bits and of r's top bit (mod 2^bits is enough)."""
-    return [(WORDS, shape), (HALF_WORDS if bits <= 32 else WORDS, shape)]
+@lru_cache(maxsize=1 << 12)  # a program has few shapes
+def _truncation_specs(ring: Ring, shape: tuple[int, ...], bits: int, *chained: int) -> tuple[Spec, ...]:
+    """What a truncation deals: a word for a product that is `chained` to a truncation by so many bits, then shares of r >> bits
+    and of r's top bit (mod 2^bits is enough)."""
+    return (*((ring.short(b).str, shape) for b in chained), (ring.word.str, shape), (ring.short(bits).str, shape))
 
 
 class Additive(Protocol):
@@ -114,7 +116,8 @@ class Additive(Protocol):
         self.bits = ring.bits
         self.exact = ring  # what the dealer knows in full, it computes for real; its shares are blanks
         if self.deals:
-            self.ring = Shapes()
+            self.ring = Shapes(ring)
+        self.word = ring.word.str  # the dtype of a dealt word
 
     @staticmethod
     def _roles(n: int) -> tuple[int, int]:
@@ -234,7 +237,7 @@ class Additive(Protocol):
         return Share((Packed(part, shape) if bits else part,))
 
     def _zeros(self, like: Array) -> Array:
-        return self.ring.filled(like.shape, 0)
+        return self.ring.filled(like.shape, 0, like.dtype)
 
     def _blinded(self, ring: Ring, x: Array, bits: bool, sign: int, stream: Stream) -> Array:
         if bits:
@@ -293,7 +296,7 @@ class Additive(Protocol):
             def deal() -> list[Array]:
                 return [self.exact.blind(self.exact.product(f, self.mask_total(x), self.mask_total(y)), -1, product)]
 
-            dealt = (yield from self.exchange(dealt=[(WORD.str, shape)], deal=deal)).dealt
+            dealt = (yield from self.exchange(dealt=[(self.word, shape)], deal=deal)).dealt
             return Share((self.ring.beaver(f, *operands, self.first, 0, dealt[0] if dealt else None, product),))
 
         pair = self.evaluators == 2
@@ -332,7 +335,7 @@ class Additive(Protocol):
             known.append(hidden)
             return [wrap, *self.exact.trunc_deal(hidden, bits, hi, top)]
 
-        specs = [(HALF_WORDS, t.shape), *_truncation_specs(t.shape, bits)]
+        specs = _truncation_specs(self.exact, t.shape, bits, settled.bits)
         dealt = (yield from self.exchange(dealt=specs, deal=deal)).dealt
         offset = self.offset(bits, "dither") if self.first else 0
         own = dealt[0] if dealt else None
@@ -363,7 +366,8 @@ class Additive(Protocol):
             known.append(mask())
             return self.exact.trunc_deal(known[0], bits, hi, top)
 
-        got = yield from self.exchange([z] if hidden else [], dealt=_truncation_specs(z.shape, bits), deal=deal)
+        specs = _truncation_specs(self.exact, z.shape, bits)
+        got = yield from self.exchange([z] if hidden else [], dealt=specs, deal=deal)
         t = self._truncated(self.ring.solid(z), got.words[0] if hidden else None, bits, got.dealt, known, hi, top)
         if rounding == "dither":
             return t
@@ -396,7 +400,7 @@ class Additive(Protocol):
             r = mask()
             return [*self.exact.trunc_deal(r, bits, hi, top), self._weigh(tape, r, bits, beta)]
 
-        specs = [*_truncation_specs(z.shape, bits), (WORD.str, (3, *z.shape))]
+        specs = [*_truncation_specs(self.exact, z.shape, bits), (self.word, (3, *z.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, deal, [z])
         dealt = got.dealt
         t = self.ring.trunc(z, got.words[0], bits, self.first, dealt[:2] if dealt else None, hi, top)
@@ -411,7 +415,7 @@ class Additive(Protocol):
         bit = self.exact.spread(Packed(beta, r.shape))
         out = self.exact.empty((3, *r.shape))
         for row, (shift, stream) in enumerate(zip((None, bits, self.bits - 1), self._weights(tape), strict=True)):
-            word = bit if shift is None else self.exact.local(lambda v, w, s=shift: (v >> np.uint64(s)) * w, r, bit)
+            word = bit if shift is None else self.exact.mul(self.exact.shift_right(r, shift), bit)
             self.exact.blind(word, -1, stream, out=out[row])
         return out
 
@@ -426,7 +430,7 @@ class Additive(Protocol):
         is that of x_open - v ^ r ^ borrow. By default the top bit: exact unless x - v overflows, for v = 0 always."""
         bits = self.bits - 1 if bits is None else bits
         (opened,) = yield from self.masked(x)
-        below = [opened.value if not v else self.ring.sub(opened.value, np.array(v % (1 << 64), WORD)) for v in values]
+        below = [opened.value if not v else self.ring.sub(opened.value, self.ring.of(v)) for v in values]
         return (yield from less(self, tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
 
     def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
@@ -454,7 +458,7 @@ class Additive(Protocol):
         mine = self.ring.blind_bits(b, stream)
 
         def with_beta() -> list[Array]:
-            zero = self.exact.filled(b.shape, 0)
+            zero = self.exact.filled(b.shape, 0, WORD)
             return deal(self.exact.blind_bits(zero, stream._replace(keys=self.all_keys)))
 
         got = yield from self.exchange(words, [mine], dealt, with_beta)
@@ -469,7 +473,7 @@ class Additive(Protocol):
         def deal(beta: Array) -> list[Array]:
             return [self.exact.blind(self.exact.spread(Packed(beta, shape)), -1, stream)]
 
-        opened, got = yield from self.open_bit(tape, b, [(WORD.str, shape)], deal, beta=beta)
+        opened, got = yield from self.open_bit(tape, b, [(self.word, shape)], deal, beta=beta)
         return Share((self.ring.bit_words(shape, opened, self.first, got.dealt[0] if got.dealt else None, stream),))
 
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
@@ -485,7 +489,7 @@ class Additive(Protocol):
             return self.exact.select_deal(self.mask_total(x), beta, one, with_r)
 
         (opened,), (hidden, got) = yield from together(
-            self.masked(x), self.open_bit(tape, b, [(WORD.str, x.shape)] * 2, deal, beta=beta)
+            self.masked(x), self.open_bit(tape, b, [(self.word, x.shape)] * 2, deal, beta=beta)
         )
         return Share((self.ring.select(x.parts[0], opened.value, hidden, got.dealt, one, with_r),))
 
@@ -511,9 +515,9 @@ class Additive(Protocol):
             assert mask is not None
             return mask
 
-        product = self.ring.sub(settled.c, self.ring.filled((), 1 << self.bits - 2))
+        product = self.ring.sub(settled.c, self.ring.of(1 << self.bits - 2))
         (b,) = yield from less(self, tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
-        specs = [(WORD.str, (3, *x.shape))]
+        specs = [(self.word, (3, *x.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), shift, beta)])
         return self._unless_settled(tape, x.parts[0], settled.c, shift, bit, got.dealt[0] if got.dealt else None)
 
@@ -554,16 +558,16 @@ class Additive(Protocol):
 
     cos = sin
 
-    def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
-        """Beaver on packed bits: 2 bits opened, 1 bit dealt an element."""
+    def and_(self, tape: Tape, x: Share, y: Share, field: int = Field.AND_X) -> Steps[Share]:
+        """Beaver on packed bits: 2 bits opened, 1 bit dealt an element. field: of the masks of x, y and their product."""
         bits = tape._replace(at=tape.at // 64)
-        fields = (Field.AND_X, Field.AND_Y)
+        fields = (field, field + 1)
         parts = [x.parts[0].words, y.parts[0].words]
         mine = [self.ring.blind_bits(p, self.own(bits, f)) for p, f in zip(parts, fields, strict=True)]
-        a, b, product = (self.own(bits, f) for f in (*fields, Field.AND_XY))
+        a, b, product = (self.own(bits, f) for f in (*fields, field + 2))
 
         def deal() -> list[Array]:
-            every = self.every(bits, Field.AND_X)
+            every = self.every(bits, field)
             return [self.exact.and_deal_bits(parts[0].shape, every, b.name, product.name)]
 
         got = yield from self.exchange(bits=mine, dealt=[(WORD.str, parts[0].shape)], deal=deal)

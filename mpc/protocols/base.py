@@ -21,7 +21,8 @@ from ..errors import UsageError
 from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Name
-from ..ring.ring import Array, Ring
+from ..ring.residues import Residues
+from ..ring.ring import Array, Ring, blank
 
 T = TypeVar("T")
 Spec = tuple[str, tuple[int, ...]]  # dtype and shape of an array that is expected
@@ -306,7 +307,7 @@ class Protocol(ABC):
         n = by.size
         order, places = np.full(n, -1), (yield from self.reveal(tape, by, self.holders))
         if places is not None and not self.ring.abstract:
-            places = places >> np.uint64(shift)
+            places = self.ring.limbs(self.ring.shift_right(places, shift))[0]
             if n and int(places.max()) < n:
                 order[places] = np.arange(n)
             if n and order.min() < 0:
@@ -324,18 +325,35 @@ class Protocol(ABC):
         return [self.each(move, column) for column in columns]
 
     # ---- randomness that nobody knows ----
-    def random(self, tape: Tape, shape: tuple[int, ...], mine: Packed) -> Steps[Share]:
-        """Shares of uniform bits: the XOR of bits that every party shares as an input, `mine` at this one. One party that
-        chooses them uniformly is enough."""
+    def random(self, tape: Tape, shape: tuple[int, ...], mine: Part) -> Steps[Share]:
+        """Shares of uniform bits or words: the sum of what every party shares as an input, `mine` at this one. One party that
+        chooses it uniformly is enough."""
         size = max(64, -(-int(np.prod(shape)) // 64) * 64)  # each owner's masks have their own positions
-        owners = range(self.n)
+        bits = isinstance(mine, Packed)
         steps = [
-            self.share(tape._replace(at=tape.at + p * size), p, shape, True, mine if p == self.me else None) for p in owners
+            self.share(tape._replace(at=tape.at + p * size), p, shape, bits, mine if p == self.me else None)
+            for p in range(self.n)
         ]
         first, *others = yield from together(*steps)
         for share in others:
-            first = self.xor(first, share)
+            first = self.xor(first, share) if bits else self.add(first, share)
         return first  # type: ignore[no-any-return]
+
+    def inverse(self, tape: Tape, x: Share, matrix: bool) -> Steps[Public]:
+        """The inverse of x, public: x is opened to all who compute, so it must have been multiplied by uniformly random masks.
+
+        Bar-Ilan, Beaver, Non-cryptographic fault-tolerant computing in constant number of rounds, PODC 1989.
+        """
+        opened = yield from self.reveal(tape, x, self.computing)
+        if opened is None or self.ring.abstract:
+            return blank(x.shape, self.ring.word)
+        assert isinstance(self.ring, Residues), "a type rule sees to it"
+        return self.ring.inverse(opened, matrix)
+
+    @property
+    def computing(self) -> tuple[int, ...]:
+        """The parties that need to know the public operands of a product."""
+        return self.holders
 
     # ---- products with public operands ----
     def product(self, tape: Tape, f: Bilinear, x: Value, y: Value, bits: int, rounding: str) -> Steps[Share]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ring.prg import Name, Stream
-from ..ring.ring import WORD, Array
+from ..ring.ring import WORD, Array, Ring
 from .base import Share, Steps, Tape, together
 from .fields import Field
 from .spline import beyond, hidden, saturated
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 K = 6  # 64 integers, so that a one-hot vector is a whole word
 HALVINGS, TERMS = 6, 14  # of the argument of the exponential, of its series
 LOG2_E = 1.4426950408889634
-PRODUCT_BITS = 62  # below 2^62 are the products of a table entry with the dealt word, and of that with the public factor
+SLACK = 2  # bits of the word above the products of a table entry with the dealt word, and of that with the public factor
 
 
 def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: int, high: int) -> Steps[Share]:
     """Shares of e^x at x's scale, 4 rounds from an unopened x; 0 below `low`, e^high from `high` on (high - low < 63)."""
     ring, f = p.ring, fraction
     (opened,) = yield from p.masked(x)
-    s_open = ring.solid(ring.sub(opened.value, np.array((low << f) % (1 << 64), WORD)).reshape(-1))
+    s_open = ring.solid(ring.sub(opened.value, ring.of(low << f)).reshape(-1))
     # scales: of the table (finer where words have room), of its product with the dealt word, up to e^high, and of the public
     # factor, up to e
-    table_bits, word_bits = f + (2 if f < 20 else 1), math.floor(PRODUCT_BITS - high * LOG2_E)
-    public_bits = math.floor(PRODUCT_BITS - table_bits - (high + 1) * LOG2_E)
+    table_bits, word_bits = f + (2 if f < 20 else 1), math.floor(ring.bits - SLACK - high * LOG2_E)
+    public_bits = math.floor(ring.bits - SLACK - table_bits - (high + 1) * LOG2_E)
     y, outside = yield from together(
         _integer_part(p, tape, x, s_open, f, low, high, table_bits, word_bits), beyond(p, tape, x, [low << f, high << f])
     )
     z, mask = hidden(p, tape, y, word_bits - table_bits)
     t = yield from p.settle(tape, z, True, mask, word_bits - table_bits, "dither")
-    factor = ring.local(lambda v: _encoded(exponential(_low_bits(v, f)), public_bits), s_open)
+    factor = _power(ring, s_open, f, 1, public_bits)
     # the second truncation has random words of its own: the addresses of the body that this gate replaces are free
     second = Tape(Name(tape.name.epoch, tape.name.node + 1), tape.at)
     shift = table_bits + public_bits - f
-    z, mask = hidden(p, second, ring.local(np.multiply, t.parts[0], factor), shift)
-    tails = [[0, 0], [int(_encoded(exponential(np.array(float(high))), f)), 0]]
+    z, mask = hidden(p, second, ring.mul(t.parts[0], factor), shift)
+    tails = [[0, 0], [round(float(exponential(np.array(float(high)))) * 2**f), 0]]
     return (yield from saturated(p, second, x, z, mask, shift, outside, tails))
 
 
@@ -64,13 +64,9 @@ def exponential(v: np.ndarray) -> np.ndarray:
     return y
 
 
-def _low_bits(v: Array, f: int) -> np.ndarray:
-    """v mod 2^f as a fraction in [0, 1)."""
-    return np.ldexp((v & np.uint64((1 << f) - 1)).astype(np.float64), -f)
-
-
-def _encoded(v: np.ndarray, bits: int) -> Array:
-    return np.asarray(np.rint(np.ldexp(v, bits)).astype(np.int64)).view(WORD)
+def _power(ring: Ring, v: Array, f: int, sign: int, bits: int) -> Array:
+    """e^(sign d) at scale 2^bits, for d = v mod 2^f as a fraction in [0, 1)."""
+    return ring.local(lambda v: ring.encode(exponential(sign * ring.decode(ring.remainder(v, f), f)), bits), v)
 
 
 def _integer_part(
@@ -83,25 +79,25 @@ def _integer_part(
 
     def deal() -> list[Array]:
         r = exact.solid(p.mask_total(x).reshape(-1))
-        digit = exact.local(lambda v: v >> np.uint64(f), r)
+        digit = exact.shift_right(r, f)
         onehot, sign = exact.lookup_deal(digit, K, Stream(p.all_keys[:1], lookup, tape.at))
-        word = exact.local(lambda s, v: s * _encoded(exponential(-_low_bits(v, f)), word_bits - table_bits), sign, r)
+        word = exact.mul(sign, _power(exact, r, f, -1, word_bits - table_bits))
         rho = exact.blind(exact.filled((n,), 0), 1, p.every(tape, column))
         out = exact.empty((2, n))
         exact.blind(word, -1, rows[0], out=out[0])
-        exact.blind(exact.local(np.multiply, rho, word), -1, rows[1], out=out[1])
+        exact.blind(exact.mul(rho, word), -1, rows[1], out=out[1])
         return [onehot, out]
 
-    dealt = (yield from p.exchange(dealt=[(WORD.str, (n,)), (WORD.str, (2, n))], deal=deal)).dealt
+    dealt = (yield from p.exchange(dealt=[(WORD.str, (n,)), (p.word, (2, n))], deal=deal)).dealt
     if dealt is not None:
         onehot, weight, product = dealt[0], dealt[1][0], dealt[1][1]
     else:
-        onehot = ring.prg((n,), Stream(p.key, lookup, tape.at))
+        onehot = ring.packed((n,), Stream(p.key, lookup, tape.at))
         weight, product = (ring.prg((n,), row) for row in rows)
     exponents = low + np.arange(float(1 << K))
-    table = _encoded(np.where(exponents <= high, exponential(np.minimum(exponents, high)), 0), table_bits).reshape(1, -1)
-    index = ring.local(lambda v: v >> np.uint64(f), s_open)
+    table = exact.encode(np.where(exponents <= high, exponential(np.minimum(exponents, high)), 0), table_bits).reshape(1, -1)
+    index = ring.shift_right(s_open, f)
     mine = ring.blind(ring.lookup(table, K, onehot, index, 1 if p.first else -1)[0], 1, p.own(tape, column))
     got = yield from p.exchange([mine])
     opened = ring.add(mine, got.words[0])
-    return ring.local(lambda v, w, q: v * w - q, opened, weight, product)
+    return ring.sub(ring.mul(opened, weight), product)

@@ -8,18 +8,19 @@ import numpy as np
 from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream, expand_key
-from ..ring.ring import WORD, Array
+from ..ring.ring import Array, Ring
 from .base import Exchange, Part, Protocol, Share, Steps, Tape
 
 KEY = expand_key(bytes(32), "shuffle")  # everybody may know the order
 
 
-def truncated(x: Array, bits: int, rounding: str) -> Array:
+def truncated(ring: Ring, x: Array, bits: int, rounding: str) -> Array:
     """x / 2^bits of signed words: "floor", or "nearest" (which is also what "dither" is on average)."""
-    signed = x.view(np.int64)
-    if rounding != "floor" and bits:
-        signed = signed + (np.int64(1) << np.int64(bits - 1))
-    return (signed >> np.int64(bits)).view(WORD)
+    if not bits:
+        return x
+    sign = 1 << ring.bits - 1  # added, it makes signed words unsigned ones
+    half = 1 << bits - 1 if rounding != "floor" else 0
+    return ring.sub(ring.shift_right(ring.add(x, ring.of(sign + half)), bits), ring.of(sign >> bits))
 
 
 class Plain(Protocol):
@@ -55,7 +56,7 @@ class Plain(Protocol):
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         yield from ()
-        return self.each(lambda a: self.ring.local(lambda v: truncated(v, bits, rounding), a), x)
+        return self.each(lambda a: truncated(self.ring, a, bits, rounding), x)
 
     def and_(self, tape: Tape, x: Share, y: Share) -> Steps[Share]:
         yield from ()
@@ -63,11 +64,11 @@ class Plain(Protocol):
 
     def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         yield from ()
-        return self.each(lambda a: Packed(self.ring.bit_plane(a, 63), a.shape), x)
+        return self.each(lambda a: Packed(self.ring.bit_plane(a, self.ring.bits - 1), a.shape), x)
 
     def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         yield from ()
-        return self.each(lambda a: Packed.of(self.ring.local(lambda v: (v == 0).astype(np.uint8), a)), x)
+        return self.each(lambda a: Packed.of(self.ring.is_zero(a)), x)
 
     def b2a(self, tape: Tape, b: Share) -> Steps[Share]:
         yield from ()

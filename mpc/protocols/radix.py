@@ -30,29 +30,59 @@ def key_bits_gate(p: Additive, tape: Tape, x: Share, *, bits: int, descending: b
     order is that of signed numbers; all flipped if `descending`. 1 + ceil(log2 bits) rounds, 16 bytes online each."""
     ring, exact = p.ring, p.exact
     (opened,) = yield from p.masked(x)
-    x_open = ring.solid(opened.value.reshape(-1))
+    limbs = -(-bits // 64)
+
+    def words(v: Array) -> Array:
+        """The lowest bits as words of 64; of a wide word the upper limbs of all elements after the lower ones."""
+        parts = ring.limbs(v.reshape(-1))[:limbs]
+        return ring.solid(ring.concatenate(parts, 0) if limbs > 1 else parts[0])
+
+    def deal() -> list[Array]:
+        parts = exact.limbs(p.mask_total(x).reshape(-1))[:limbs]
+        return [exact.blind_bits(exact.concatenate(parts, 0), stream)]
+
+    x_open = words(opened.value)
     stream = p.own(tape, Field.BIT)
-    dealt = (
-        yield from p.exchange(
-            dealt=[(WORD.str, x_open.shape)], deal=lambda: [exact.blind_bits(p.mask_total(x).reshape(-1), stream)]
-        )
-    ).dealt
-    r = dealt[0] if dealt else ring.prg(x_open.shape, stream)
+    dealt = (yield from p.exchange(dealt=[(WORD.str, x_open.shape)], deal=deal)).dealt
+    r = dealt[0] if dealt else ring.packed(x_open.shape, stream)
     # a XOR with something public is the first evaluator's
     make = ring.local(lambda x, r: ~x & r, x_open, r)
     hand = ring.local(lambda x, r: ~x ^ r, x_open, r) if p.first else r
-    for level in range((bits - 1).bit_length()):
+    for level in range((min(bits, 64) - 1).bit_length()):
         make, hand = yield from _combine(p, tape, level, make, hand)
-    flip = np.uint64((1 << bits) - 1 if descending else 0) ^ np.uint64(1 << bits - 1)
-    out = ring.local(lambda r, g: r ^ g << np.uint64(1), r, make)
+    flip = ((1 << bits) - 1 if descending else 0) ^ 1 << bits - 1
+    borrows = ring.local(lambda g: g << np.uint64(1), make)
+    if limbs > 1:  # the upper limbs take the borrow of the lower ones
+        lower, upper = make[: x.size], make[x.size :]
+        borrow = ring.local(lambda g: g >> np.uint64(63), lower)
+        handed = yield from _and(p, tape, hand[x.size :], ring.local(np.negative, borrow), 6)
+        carried = ring.local(lambda g, z, b: (g ^ z) << np.uint64(1) | b, upper, handed, borrow)
+        borrows = ring.concatenate([borrows[: x.size], carried], 0)
+    out = ring.xor([r, borrows])
     if p.first:
-        out = ring.local(lambda v, x: v ^ x ^ flip, out, x_open)
-    return Share((ring.from_bit_rows(out.reshape(-1, 1), (x.size, bits)).reshaped((*x.shape, bits)),))
+        flips = np.repeat(np.array([flip >> 64 * k & (1 << 64) - 1 for k in range(limbs)], WORD), x.size)
+        out = ring.xor([out, x_open, flips])
+    rows = ring.solid(out.reshape(limbs, x.size).T)
+    return Share((ring.from_bit_rows(rows, (x.size, bits)).reshaped((*x.shape, bits)),))
+
+
+def _and(p: Additive, tape: Tape, left: Array, right: Array, slot: int) -> Steps[Array]:
+    """Shares of left & right, packed words."""
+    ring, exact = p.ring, p.exact
+    a, b, ab = (p.own(tape, Field.TREE + 3 * slot + k) for k in range(3))
+    mine = [ring.blind_bits(left, a), ring.blind_bits(right, b)]
+    every = p.every(tape, Field.TREE + 3 * slot)
+    got = yield from p.exchange(
+        bits=mine,
+        dealt=[(WORD.str, left.shape)],
+        deal=lambda: [exact.and_deal_bits(left.shape, every, b.name, ab.name)],
+    )
+    return ring.and_bits(mine, got.bits, p.first, got.dealt[0] if got.dealt else None, a, b.name, ab.name)
 
 
 def _combine(p: Additive, tape: Tape, level: int, make: Array, hand: Array) -> Steps[tuple[Array, Array]]:
     """(make, hand) of the lower 2^level bits of every block go into the upper half: make ^ hand * theirs, hand * theirs."""
-    ring, exact = p.ring, p.exact
+    ring = p.ring
     half = np.uint64(1 << level)
     ends = np.uint64(sum(1 << at for at in range((1 << level) - 1, 64, 2 << level)))
     ones = np.uint64((1 << (1 << level)) - 1)
@@ -64,15 +94,7 @@ def _combine(p: Additive, tape: Tape, level: int, make: Array, hand: Array) -> S
     # both products in one word: the halves of a block
     left = ring.local(lambda h: h & upper | (h & upper) >> half, hand)
     right = ring.local(lambda g, h: spread(g) | spread(h) >> half, make, hand)
-    a, b, ab = (p.own(tape, Field.TREE + 3 * level + k) for k in range(3))
-    mine = [ring.blind_bits(left, a), ring.blind_bits(right, b)]
-    every = p.every(tape, Field.TREE + 3 * level)
-    got = yield from p.exchange(
-        bits=mine,
-        dealt=[(WORD.str, make.shape)],
-        deal=lambda: [exact.and_deal_bits(make.shape, every, b.name, ab.name)],
-    )
-    z = ring.and_bits(mine, got.bits, p.first, got.dealt[0] if got.dealt else None, a, b.name, ab.name)
+    z = yield from _and(p, tape, left, right, level)
     make = ring.local(lambda g, z: g ^ z & upper, make, z)
     return make, ring.local(lambda h, z: h & ~upper | z << half & upper, hand, z)
 
@@ -109,5 +131,5 @@ def digit_ranks_gate(p: Additive, tape: Tape, bits: Array, size: tuple[int, ...]
         ranks = ring.add(ranks, got.dealt[0])
     else:
         ranks = ring.blind_half(ranks, 1, product)
-    places = ring.local(lambda z, bits: z.astype(WORD) << bits, ranks, np.array(32, WORD))
-    return p.add_public(Share((places,)), np.array(-1 << 32).astype(WORD))
+    places = ring.shift_left(ring.of(ranks), ring.bits - 32)
+    return p.add_public(Share((places,)), ring.of(-1 << ring.bits - 32))

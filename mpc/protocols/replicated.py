@@ -187,7 +187,7 @@ class Replicated(Protocol):
         elif me == 1:
             y, opening = Share((following,)), Opening(mine, ring.neg(following))
         else:
-            empty = blank(x.shape)
+            empty = blank(x.shape, ring.word)
             y, opening = Share((empty,)), Opening(empty, empty)
             y.masks = [ring.neg(following), ring.neg(mine)]
         y.opening = opening
@@ -217,7 +217,7 @@ class Replicated(Protocol):
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:
         """x_o from the seed that the owner o shares with the party before it, x_{o+1} = x - x_o sent to the one after it,
         and 0: one message of 8 bytes or 1 bit an element."""
-        zero = blank(self.ring.planes(1, int(np.prod(shape))).shape if bits else shape)
+        zero = blank(self.ring.planes(1, int(np.prod(shape))).shape) if bits else blank(shape, self.ring.word)
         place = (self.me - owner) % 3  # 0: the owner; 1: who comes after it; 2: before it
         stream = Stream(self.key_before if place == 0 else self.key_after, tape.name.field(Field.INPUT), tape.at)
         random = self._blinded(zero, bits, 1, stream) if place != 1 else zero
@@ -353,7 +353,7 @@ class Replicated(Protocol):
         """A replicated share as parties 0 and 1 share it between them."""
         mine, following = x.parts
         if self.me == 2:
-            return Share((Packed(blank(mine.words.shape), x.shape) if x.is_bits else blank(x.shape),))
+            return Share((Packed(blank(mine.words.shape), x.shape) if x.is_bits else blank(x.shape, self.ring.word),))
         if self.me == 1:
             return Share((following,))
         return self.xor(Share((mine,)), Share((following,))) if x.is_bits else self.add(Share((mine,)), Share((following,)))
@@ -361,6 +361,10 @@ class Replicated(Protocol):
     @property
     def holders(self) -> tuple[int, ...]:
         return (0, 1)
+
+    @property
+    def computing(self) -> tuple[int, ...]:
+        return (0, 1, 2)
 
     def shuffle(self, tape: Tape, *columns: Share) -> Steps[list[Share]]:
         return (yield from self._moving("shuffle", tape, *columns))

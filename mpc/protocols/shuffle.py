@@ -19,7 +19,7 @@ import numpy as np
 
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import WORD, Array, Ring
+from ..ring.ring import Array, Ring
 from .base import Exchange, Share, Spec, Steps, Tape
 from .fields import Field
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Rows(NamedTuple):
-    """A column as rows of words: (n, w). `at`: where its words begin in a stream that serves all columns."""
+    """A column as rows of words: (n, w). `at`: where its words begin in a stream that serves all columns, in 64-bit words."""
 
     words: Array
     bits: bool
@@ -36,8 +36,17 @@ class Rows(NamedTuple):
 
     def hide(self, ring: Ring, x: Array, sign: int, stream: Stream) -> Array:
         """x + sign * the stream's words; XOR for bits."""
-        stream = stream._replace(at=self.at)
+        stream = self.within(ring, stream)
         return ring.blind_bits(x, stream) if self.bits else ring.blind(x, sign, stream)
+
+    def within(self, ring: Ring, stream: Stream) -> Stream:
+        """The stream from this column's words on."""
+        return stream._replace(at=self.at if self.bits else self.at * 8 // ring.word.itemsize)
+
+    def fresh(self, ring: Ring, stream: Stream) -> Array:
+        """The stream's words for this column."""
+        stream = self.within(ring, stream)
+        return ring.packed(self.words.shape, stream) if self.bits else ring.prg(self.words.shape, stream)
 
     def total(self, ring: Ring, xs: Sequence[Array]) -> Array:
         return ring.xor(xs) if self.bits else ring.total(xs)
@@ -48,7 +57,8 @@ def passes(p: Additive, tape: Tape, columns: Sequence[Share]) -> Steps[list[Shar
     rows, at = [], 0
     for column in columns:
         rows.append(_rows(p, column, at))
-        at += -(-rows[-1].words.size // 512) * 512  # streams are read from multiples of 512 on
+        # streams are read from multiples of 512 on: of words, and of elements, which are up to two words
+        at += -(-rows[-1].words.nbytes // 8192) * 1024
     for owner in range(p.evaluators):
         rows = yield from _pass(p, tape, rows, owner)
     return [_share(p, r, column.shape) for r, column in zip(rows, columns, strict=True)]
@@ -61,10 +71,10 @@ def _pass(p: Additive, tape: Tape, rows: list[Rows], owner: int) -> Steps[list[R
 
     def deal() -> list[Array]:
         others, moves = Stream(np.delete(p.all_keys, owner, axis=0), mask), exact.permutation(n, order)
-        masks = [r.hide(exact, exact.filled(r.words.shape, 0), 1, others) for r in rows]
+        masks = [r.hide(exact, exact.filled(r.words.shape, 0, r.words.dtype), 1, others) for r in rows]
         return [r.hide(exact, exact.gather(a, moves), -1, fresh) for r, a in zip(rows, masks, strict=True)]
 
-    specs: list[Spec] = [(WORD.str, r.words.shape) for r in rows]
+    specs: list[Spec] = [(r.words.dtype.str, r.words.shape) for r in rows]
     if p.deals:
         yield Exchange({p.last: deal()}, {})
         return rows
@@ -77,7 +87,7 @@ def _pass(p: Additive, tape: Tape, rows: list[Rows], owner: int) -> Steps[list[R
     if p.me == p.last:
         shares = got[p.dealer]
     else:
-        shares = [ring.prg(r.words.shape, fresh._replace(at=r.at)) for r in rows]
+        shares = [r.fresh(ring, fresh) for r in rows]
     if mine:
         moves = ring.permutation(n, order)
         for k, r in enumerate(rows):

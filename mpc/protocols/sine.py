@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ring.ring import WORD, Array
+from ..ring.ring import WORD, Array, Ring
 from .base import Share, Steps, Tape
 from .fields import Field
 from .spline import hidden
@@ -20,33 +20,35 @@ from .spline import hidden
 if TYPE_CHECKING:
     from .additive import Additive
 
-PUBLIC_BITS, DEALT_BITS = 29, 30  # scales of the factors: their product stays below 2^61
+# scales of the factors, in words of 64 bits 29 and 30 bits: their product stays below 2^(bits - 3)
+SLACK = 5
 QUARTER, HALF_TURN = WORD.type(1 << 62), WORD.type(1 << 63)
 
 
 def sine_gate(p: Additive, tape: Tape, x: Share, *, factor: int, phase: int, fraction: int) -> Steps[Share]:
     """Shares of sin(2 pi (factor x + phase) / 2^64) at scale 2^fraction: 2 rounds from an unopened x, 16 bytes online."""
     ring, exact, n = p.ring, p.exact, x.size
+    public_bits, dealt_bits = (ring.bits - SLACK) // 2, (ring.bits - SLACK + 1) // 2
     (opened,) = yield from p.masked(x)
     rows = [p.own(tape, Field.SPLINE + k) for k in range(2)]
 
     def deal() -> list[Array]:
-        turns = exact.local(lambda r: r * WORD.type(factor), exact.solid(p.mask_total(x).reshape(-1)))
+        turns = exact.mul(exact.solid(p.mask_total(x).reshape(-1)), exact.of(factor))
         out = exact.empty((2, n))
         for row, ahead in enumerate((QUARTER, WORD.type(0))):  # the cosine, the sine
-            word = exact.local(lambda v, q=ahead: _encoded(sine(v + q), DEALT_BITS), turns)
+            word = exact.local(lambda v, q=ahead: exact.encode(sine(_turns(exact, v) + q), dealt_bits), turns)
             exact.blind(word, -1, rows[row], out=out[row])
         return [out]
 
-    dealt = (yield from p.exchange(dealt=[(WORD.str, (2, n))], deal=deal)).dealt
+    dealt = (yield from p.exchange(dealt=[(p.word, (2, n))], deal=deal)).dealt
     cosine, its_sine = dealt[0] if dealt is not None else [ring.prg((n,), row) for row in rows]
 
-    def rotate(v: Array, c: Array, s: Array) -> Array:
-        angle = v * WORD.type(factor) + WORD.type(phase)
-        return np.asarray(_encoded(sine(angle), PUBLIC_BITS) * c - _encoded(sine(angle + QUARTER), PUBLIC_BITS) * s)
-
-    shift = PUBLIC_BITS + DEALT_BITS - fraction
-    y = ring.local(rotate, ring.solid(opened.value.reshape(-1)), cosine, its_sine)
+    angle = ring.add(ring.mul(ring.solid(opened.value.reshape(-1)), ring.of(factor)), ring.of(phase))
+    mine, ahead = (
+        ring.local(lambda v, q=q: ring.encode(sine(_turns(ring, v) + q), public_bits), angle) for q in (WORD.type(0), QUARTER)
+    )
+    shift = public_bits + dealt_bits - fraction
+    y = ring.sub(ring.mul(mine, cosine), ring.mul(ahead, its_sine))
     z, mask = hidden(p, tape, y, shift)
     return p.reshape((yield from p.settle(tape, z, True, mask, shift, "dither")), x.shape)
 
@@ -64,5 +66,6 @@ def sine(turns: Array) -> np.ndarray:
     return np.asarray(t * y)
 
 
-def _encoded(v: np.ndarray, bits: int) -> Array:
-    return np.asarray(np.rint(np.ldexp(v, bits)).astype(np.int64)).view(WORD)
+def _turns(ring: Ring, v: Array) -> Array:
+    """A word as a fraction of a turn in 64 bits."""
+    return ring.limbs(v)[-1] << np.uint64(max(0, 64 - ring.bits))

@@ -35,44 +35,43 @@ def seen(p: Additive, x: Share, bits: int) -> Steps[tuple[Array, Callable[[], Ar
     if settled is None or x.opening is not None or bits > p.bits - 2 - settled.bits:
         (opened,) = yield from p.masked(x)
         return opened.value, lambda: p.mask_total(x)
-    mask, shift = settled.mask, np.uint64(settled.bits)
+    mask, shift = settled.mask, settled.bits
 
     def shifted() -> Array:
         assert mask is not None
-        return p.exact.local(lambda r: r >> shift, mask)
+        return p.exact.shift_right(mask, shift)
 
-    return p.ring.local(lambda c: c >> shift, settled.c), shifted
+    return p.ring.shift_right(settled.c, shift), shifted
 
 
 def polynomial(
     p: Additive, tape: Tape, mask: Callable[[], Array], s_open: Array, k: int, t: int, tables: Array
 ) -> Steps[Array]:
-    """My share of the piecewise polynomial at scale fc + degree * fx: 1 round, 8 (degree + 1) bytes online. s_open - mask is
+    """My share of the piecewise polynomial at scale fc + degree * fx: 1 round, (degree + 1) words online. s_open - mask is
     the argument on its lowest k + t bits."""
     ring, exact, degree, n = p.ring, p.exact, len(tables) - 1, s_open.size
-    low, blocks = np.array((1 << t) - 1, WORD), max(1, (1 << k) // 64)
+    blocks = max(1, (1 << k) // 64)
     weights = p.own(tape, Field.SPLINE)
 
     def deal() -> list[Array]:
         r = exact.solid(mask().reshape(-1))
         first = Stream(p.all_keys[:1], tape.name.field(Field.LOOKUP), tape.at)
-        onehot, sign = exact.lookup_deal(exact.local(lambda v: v >> np.uint64(t), r), k, first)
-        r_low = exact.local(lambda v: v & low, r)
-        return [onehot, exact.spline_deal(r_low, sign, degree, weights, p.every(tape, Field.COLUMN))]
+        onehot, sign = exact.lookup_deal(exact.shift_right(r, t), k, first)
+        return [onehot, exact.spline_deal(exact.remainder(r, t), sign, degree, weights, p.every(tape, Field.COLUMN))]
 
-    specs = [(WORD.str, (n * blocks,)), (WORD.str, (spline_words(degree), n))]
+    specs = [(WORD.str, (n * blocks,)), (p.word, (spline_words(degree), n))]
     dealt = (yield from p.exchange(dealt=specs, deal=deal)).dealt
     if dealt is not None:
         onehot, words = dealt[0], dealt[1]
     else:
-        onehot, words = ring.prg((n * blocks,), Stream(p.key, tape.name.field(Field.LOOKUP), tape.at * blocks)), None
-    index = ring.local(lambda v: v >> np.uint64(t), s_open)
+        onehot, words = ring.packed((n * blocks,), Stream(p.key, tape.name.field(Field.LOOKUP), tape.at * blocks)), None
+    index = ring.shift_right(s_open, t)
     mine = ring.lookup(tables, k, onehot, index, 1 if p.first else -1)
     for j in range(degree + 1):
         ring.blind(mine[j], 1, p.own(tape, Field.COLUMN + j), out=mine[j])
     got = yield from p.exchange([mine])
     opened = ring.add(mine, got.words[0])
-    return ring.spline(ring.local(lambda v: v & low, s_open), opened, words, degree, weights)
+    return ring.spline(ring.remainder(s_open, t), opened, words, degree, weights)
 
 
 def spline_gate(
@@ -97,8 +96,8 @@ def spline_gate(
     """
     ring, shape = p.ring, x.shape
     value, known = yield from seen(p, x, p.bits if bounds else k + t)
-    s_open = ring.solid(ring.sub(value, np.array(centre % (1 << 64), WORD)).reshape(-1))
-    columns = np.frombuffer(tables, WORD).reshape(degree + 1, 1 << k)
+    s_open = ring.solid(ring.sub(value, ring.of(centre)).reshape(-1))
+    columns = np.frombuffer(tables, ring.word).reshape(degree + 1, 1 << k)
     gate = polynomial(p, tape, known, s_open, k, t, columns)
     if not bounds:
         y = yield from gate
@@ -142,7 +141,7 @@ def saturated(
             weights.append(slope)
     total, *parts = yield from together(*steps)
     for part, weight in zip(parts, weights, strict=True):
-        total = p.add(total, p.scale(MUL, part, np.array(weight % (1 << 64), WORD), False))
+        total = p.add(total, p.scale(MUL, part, ring.of(weight), False))
     return p.reshape(total, x.shape)
 
 

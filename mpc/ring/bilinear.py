@@ -99,14 +99,14 @@ class Conv(Bilinear):
         """For each layer of the filters, layers of the input as a batch of images, added to the layers of the result."""
         flat = Conv(self.stride[1:], self.padding[1:], self.dilation[1:], self.groups)
         step, depth = self.stride[0], x.shape[2]
-        images, result = np.moveaxis(x, 2, 1), np.zeros_like(np.moveaxis(out, 2, 1), order="C")
+        images, result = np.moveaxis(x, 2, 1), np.moveaxis(out, 2, 1).copy(order="C")
         for i, layer in np.ndindex(x.shape[0], y.shape[2]):
             at = layer * self.dilation[0] - self.padding[0]  # result layer z sees input layer z * step + at
             start, stop = max(0, -(at // step)), min(out.shape[2], (depth - 1 - at) // step + 1)
             if start < stop:
                 seen = images[i, start * step + at : (stop - 1) * step + at + 1 : step]
                 flat.accumulate(gemm, result[i, start:stop], seen, y[:, :, layer])
-        out += np.moveaxis(result, 1, 2)
+        out[...] = np.moveaxis(result, 1, 2)
 
 
 @dataclass(frozen=True)

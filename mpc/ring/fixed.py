@@ -7,27 +7,31 @@ import numpy as np
 from ..errors import InputError, RangeError
 from .kernels import kernels
 
-INTEGER_BITS = 62  # a word keeps one bit of slack below its sign for products to be truncated
-
 
 def encode(x: np.ndarray, fraction_bits: int) -> np.ndarray:
     """Words round(x * 2^f), ties to even. Raises RangeError where |x| * 2^f >= 2^62, InputError for NaN or infinity."""
     x = np.asarray(x, dtype=np.float64, order="C")
     words, errors = np.empty(x.shape, "<u8"), np.empty(2, "<u8")
     kernels().encode_f64(words, errors, x, x.size, fraction_bits)
+    checked(x, errors, 64, fraction_bits)
+    return words
+
+
+def checked(x: np.ndarray, errors: np.ndarray, bits: int, fraction: int) -> None:
+    """Raises what `errors` = (not finite, too large) says of x: InputError, or RangeError for words of so many bits."""
     if errors[0]:
         raise InputError(
             f"{np.count_nonzero(~np.isfinite(x))} of {x.size} values are NaN or infinite, first at index "
             f"{_first(~np.isfinite(x))}. Replace them before `input` (for example np.nan_to_num)."
         )
     if errors[1]:
-        too_large = np.abs(x) >= 2.0 ** (INTEGER_BITS - fraction_bits)
+        too_large = np.abs(x) >= 2.0 ** (bits - 2 - fraction)
+        wider = {32: "fixed64", 64: "fixed128"}.get(bits)
         raise RangeError(
-            f"{np.count_nonzero(too_large)} of {x.size} values do not fit fixed64({fraction_bits}), which holds "
-            f"|x| < 2^{INTEGER_BITS - fraction_bits}; the first is at index {_first(too_large)}. "
-            "Scale the data or choose fewer fraction bits."
+            f"{np.count_nonzero(too_large)} of {x.size} values do not fit fixed{bits}({fraction}), which holds "
+            f"|x| < 2^{bits - 2 - fraction}; the first is at index {_first(too_large)}. "
+            f"Scale the data or choose fewer fraction bits{f', or dtype=mpc.{wider}(f) for the session' if wider else ''}."
         )
-    return words
 
 
 def decode(words: np.ndarray, fraction_bits: int) -> np.ndarray:
@@ -38,15 +42,31 @@ def decode(words: np.ndarray, fraction_bits: int) -> np.ndarray:
     return numbers
 
 
-def exact_fraction_bits(x: np.ndarray, most: int) -> int:
-    """The fewest fraction bits, at most `most`, that represent x as well as `most` bits do.
+def exact_fraction_bits(limbs: list[np.ndarray], most: int) -> int:
+    """The fewest fraction bits, at most `most`, that represent numbers as well as the `most` bits of their words do (given
+    by their limbs).
 
     A public factor of few bits (2, 0.5, a mask of zeros and ones) makes the truncation after a product shorter or void.
     """
-    words = encode(x, most).reshape(-1)
-    together = int(np.bitwise_or.reduce(words)) if words.size else 0
+    together = sum(int(np.bitwise_or.reduce(limb, None, initial=np.uint64(0))) << 64 * i for i, limb in enumerate(limbs))
     trailing = (together & -together).bit_length() - 1 if together else most
     return most - min(trailing, most)
+
+
+def fits(array: np.ndarray, bits: int) -> bool:
+    """Whether integral values (or Python ints) are in [-2^bits, 2^bits)."""
+    if not array.size or array.dtype.kind == "b":
+        return True
+    if array.dtype.kind == "f":
+        return bool((np.abs(array) < 2.0**bits).all())
+    return -(1 << bits) <= int(array.min()) and int(array.max()) < 1 << bits
+
+
+def integral(array: np.ndarray) -> np.ndarray:
+    """Integral values in a dtype of integers: int64, or Python ints where that is too small."""
+    if array.dtype.kind != "f":
+        return array
+    return array.astype(np.int64) if fits(array, 63) else np.asarray(np.frompyfunc(int, 1, 1)(array), object)
 
 
 def _first(condition: np.ndarray) -> tuple[int, ...] | int:

@@ -1,6 +1,7 @@
 """The arithmetic a protocol may use: Z_2^64 on arrays of words, bits on packed words, and the same on shapes alone.
 
-A protocol is written over a `Ring`. `Ring()` computes with the native kernels. `Shapes()` is the same text with the
+A protocol is written over a `Ring`. `Ring()` computes with the native kernels; other rings (`wide.py`, `narrow.py`) have words
+of another dtype, which only their methods look into. `Shapes(ring)` is the same text with the
 kernels switched off: every array is a *blank* (a read-only array of one repeated zero, whatever its shape), so a program
 can be rehearsed on any size in no time and no memory. Fused kernels are methods here; what each computes is defined in
 `native/mpc_kernels.h`.
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bilinear import MUL, Bilinear
+from .fixed import decode, encode, fits
 from .kernels import kernels
 from .packed import Packed
 from .prg import Stream
@@ -23,7 +25,23 @@ from .product import gemm
 
 Array = np.ndarray
 WORD, HALF_WORD = np.dtype("<u8"), np.dtype("<u4")
+MOST_LIMBS = 32  # of a word
+LIMBS = ("lo", "hi", *map(str, range(2, MOST_LIMBS)))
 FEW = 1 << 21  # below, random words of 64 bits without room for a place seldom agree
+
+
+@cache
+def several(limbs: int) -> np.dtype[Any]:
+    """A word of so many limbs of 64 bits."""
+    return WORD if limbs == 1 else np.dtype([(name, WORD) for name in LIMBS[:limbs]], align=True)
+
+
+PAIR = several(2)  # a word of 128 bits
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype that NumPy calls so: words of several limbs among them, of which it says the size alone."""
+    return several(int(name[2:]) // 8) if name.startswith("|V") else np.dtype(name)
 
 
 def words_for(n: int) -> int:
@@ -53,15 +71,18 @@ class Ring:
     """Z_2^64 (arrays of uint64) and packed bits, on the native kernels."""
 
     abstract = False
-    bits = 64  # of a word: what depends on the width reads it here, so that a protocol runs over smaller rings too
+    name = "2^64"  # as types of values name it
+    bits = 64  # of a word: what depends on the width reads it here, so that a protocol runs over other rings too
+    primes: tuple[int, ...] = ()  # of a field
+    word: np.dtype[Any] = WORD  # dtype of a number; packed bits are u64 words in every ring
     compare_counts = staticmethod(compare_counts)
 
     def __init__(self) -> None:
         self.kernels = kernels()
 
     # ---- memory and calls: what Shapes replaces ----
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
-        return np.empty(shape, dtype)
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
+        return np.empty(shape, dtype or self.word)
 
     def call(self, kernel: str, *args: Any) -> None:
         getattr(self.kernels, kernel)(*args)
@@ -74,6 +95,42 @@ class Ring:
         """f(*xs) for a NumPy function that works element by element (with broadcasting)."""
         return np.asarray(f(*xs))  # NumPy turns arrays without axes into scalars
 
+    # ---- numbers and words ----
+    def of(self, values: Any) -> Array:
+        """Words of integers (an int, or an array of any integer dtype or of Python ints), modulo the ring."""
+        array = np.asarray(values)
+        if array.dtype.kind == "O":
+            return np.asarray(array & (1 << 64) - 1, WORD)
+        return array.astype(np.int64 if array.dtype.kind == "b" else array.dtype).astype(WORD)
+
+    def integers(self, x: Array) -> Array:
+        """Words as signed integers: int64, or Python ints in an object array where some do not fit."""
+        return x.view(np.int64)
+
+    def holds(self, values: Array) -> bool:
+        """Whether these integers are different words, and keep their value."""
+        return fits(values, self.bits - 1)
+
+    def limbs(self, x: Array) -> list[Array]:
+        """The word in parts of 64 bits (or fewer, in u64 words), the lowest first."""
+        return [x]
+
+    def from_limbs(self, limbs: Sequence[Array]) -> Array:
+        """The inverse of `limbs`, modulo the ring."""
+        return limbs[0]
+
+    def short(self, bits: int) -> np.dtype[Any]:
+        """The dtype in which numbers that count modulo 2^bits are dealt."""
+        return HALF_WORD if bits <= 32 else self.word
+
+    def encode(self, x: Array, fraction: int) -> Array:
+        """Words round(x 2^fraction), ties to even, of float64; RangeError from 2^(bits - 2) on, InputError for NaN."""
+        return encode(x, fraction)
+
+    def decode(self, x: Array, fraction: int) -> Array:
+        """The float64 nearest to (words as signed integers) 2^-fraction."""
+        return decode(x, fraction)
+
     # ---- plain arithmetic ----
     def add(self, x: Array, y: Array) -> Array:
         return self.local(np.add, x, y)
@@ -83,6 +140,26 @@ class Ring:
 
     def neg(self, x: Array) -> Array:
         return self.local(np.negative, x)
+
+    def mul(self, x: Array, y: Array) -> Array:
+        return self.local(np.multiply, x, y)
+
+    def shift_left(self, x: Array, bits: int) -> Array:
+        """x 2^bits; 0 <= bits < self.bits."""
+        return self.local(lambda v: v << np.uint64(bits), x)
+
+    def shift_right(self, x: Array, bits: int) -> Array:
+        """floor(x / 2^bits) for words without a sign; 0 <= bits < self.bits."""
+        return self.local(lambda v: v >> np.uint64(bits), x)
+
+    def remainder(self, x: Array, bits: int) -> Array:
+        """x mod 2^bits."""
+        mask = np.uint64((1 << bits) - 1)
+        return self.local(lambda v: v & mask, x)
+
+    def is_zero(self, x: Array) -> Array:
+        """uint8 0 and 1."""
+        return self.local(lambda v: (v == 0).astype(np.uint8), x)
 
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
         return np.asarray(np.sum(x, axis=axis, dtype=WORD))
@@ -106,7 +183,7 @@ class Ring:
         shape = f.shape(x.shape, y.shape)
         if f is MUL:
             return self.local(np.multiply, x, y) if start is None else self.local(np.add, start, x * y)
-        out = np.zeros(shape, WORD) if start is None else start
+        out = np.zeros(shape, self.word) if start is None else start
         f.accumulate(gemm, out, x, y)
         return out
 
@@ -134,7 +211,7 @@ class Ring:
         places, attempt = np.arange(n, dtype=WORD), 0
         while True:
             at = stream.at + attempt * (-(-n // 512) * 512)
-            words = self.prg((n,), stream._replace(at=at))
+            words = self.packed((n,), stream._replace(at=at))
             if n < FEW:  # the place as the low bits of the word: sorting words is faster than finding their order
                 words = np.sort(words >> np.uint64(bits) << np.uint64(bits) | places)
                 order, words = (words & np.uint64((1 << bits) - 1)).astype(np.int64), words >> np.uint64(bits)
@@ -155,9 +232,15 @@ class Ring:
         self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
         return out
 
+    def packed(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        """The stream as words of 64 packed bits."""
+        out = self.empty(shape, WORD)
+        self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
+        return out
+
     def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
         """The stream as half words, the lower half of a word first."""
-        return self.prg((-(-prod(shape) // 2),), stream).view(HALF_WORD)[: prod(shape)].reshape(shape)
+        return self.packed((-(-prod(shape) // 2),), stream).view(HALF_WORD)[: prod(shape)].reshape(shape)
 
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
         """x + sign * (sum over the stream's keys of their words); `out` may be x."""
@@ -176,7 +259,7 @@ class Ring:
     def blind_bits(self, x: Array, stream: Stream) -> Array:
         """Packed words x ^ (XOR over the stream's keys of their words); the stream's position counts words."""
         x = self.solid(x)
-        out = self.empty(x.shape)
+        out = self.empty(x.shape, WORD)
         self.call("prg_xor_u64", out, x, x.size, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
@@ -184,13 +267,13 @@ class Ring:
         self, mine: Sequence[Array], others: Sequence[Array], first: bool, c: Array | None, a: Stream, b: int, ab: int
     ) -> Array:
         """Beaver on packed words: d = x ^ a and e = y ^ b are mine ^ others; c = the stream `ab` where it is None."""
-        z, (d, e), (d_peer, e_peer) = self.empty(mine[0].shape), mine, others
+        z, (d, e), (d_peer, e_peer) = self.empty(mine[0].shape, WORD), mine, others
         self.call("and_bits", z, d, d_peer, e, e_peer, z.size, int(first), c, a.keys, a.name, b, ab, a.at)
         return z
 
     def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> Array:
         """Correction: the product of the masks that all of a's keys make. Dealer."""
-        c = self.empty(shape)
+        c = self.empty(shape, WORD)
         self.call("and_deal_bits", c, c.size, a.keys, len(a.keys), a.name, b, ab, a.at)
         return c
 
@@ -225,8 +308,8 @@ class Ring:
         self.call("operand_u64", out, x, r, out.size)
         return out
 
-    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] = WORD) -> Array:
-        return np.full(shape, value, dtype)
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] | None = None) -> Array:
+        return np.full(shape, self.of(value) if dtype is None else value, dtype or self.word)
 
     def pair_deal(self, f: Bilinear, r: Sequence[Array], s: Sequence[Array], rho: Array) -> Array:
         """The mask under which `pair` leaves twice the product: rho + 2 f(r_0 - r_1, s_0 - s_1). Dealer."""
@@ -282,7 +365,7 @@ class Ring:
     def trunc_deal(self, r: Array, f: int, hi: Stream, top: Stream) -> list[Array]:
         """Corrections for the last evaluator: shares of r >> f and of r's top bit (mod 2^f is enough)."""
         r = self.solid(r)
-        out = [self.empty(r.shape), self.empty(r.shape, HALF_WORD if f <= 32 else WORD)]
+        out = [self.empty(r.shape), self.empty(r.shape, self.short(f))]
         self.call("trunc_deal_u64", *out, r, r.size, f, hi.keys, len(hi.keys), hi.name, top.name, hi.at)
         return out
 
@@ -340,7 +423,7 @@ class Ring:
 
     # ---- comparison: planes are flat arrays of packed words ----
     def planes(self, count: int, n: int) -> Array:
-        return self.empty((count * words_for(n),))
+        return self.empty((count * words_for(n),), WORD)
 
     def compare_leaves(
         self,
@@ -402,8 +485,9 @@ class Ring:
         return out
 
     def bit_plane(self, x: Array, bit: int) -> Array:
+        """Packed bits: one bit of every word."""
         out = self.planes(1, x.size)
-        self.call("bit_plane", out, self.solid(x), x.size, bit)
+        self.call("bit_plane", out, self.solid(self.limbs(x)[bit // 64]), x.size, bit % 64)
         return out
 
     # ---- digits of a radix sort: arrays of half words, (..., 2^k - 1) entries ----
@@ -470,13 +554,29 @@ class Shapes(Ring):
 
     abstract = True
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring | type[Ring] = Ring) -> None:
+        self.name, self.bits, self.word, self.primes = ring.name, ring.bits, ring.word, ring.primes
         self.multiplications = 0  # in products of arrays
         self.words = 0  # written by kernels
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
         self.words += prod(shape)
-        return blank(shape, dtype)
+        return blank(shape, dtype or self.word)
+
+    def of(self, values: Any) -> Array:
+        return blank(np.shape(values), self.word)
+
+    def encode(self, x: Array, fraction: int) -> Array:
+        return blank(np.shape(x), self.word)
+
+    def limbs(self, x: Array) -> list[Array]:
+        return [blank(x.shape)] * max(1, self.bits // 64)
+
+    def from_limbs(self, limbs: Sequence[Array]) -> Array:
+        return blank(limbs[0].shape, self.word)
+
+    def is_zero(self, x: Array) -> Array:
+        return blank(x.shape, np.dtype(np.uint8))
 
     def call(self, kernel: str, *args: Any) -> None:
         pass
@@ -508,7 +608,7 @@ class Shapes(Ring):
         return blank(shapes[0] if one else np.broadcast_shapes(*shapes), xs[-1].dtype)
 
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
-        return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis))
+        return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis), self.word)
 
     def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
         shape = list(xs[0].shape)
@@ -520,16 +620,16 @@ class Shapes(Ring):
 
     def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
         self.multiplications += f.multiplications(x.shape, y.shape)
-        return blank(f.shape(x.shape, y.shape))
+        return blank(f.shape(x.shape, y.shape), self.word)
 
-    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] = WORD) -> Array:
-        return blank(shape, dtype)
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] | None = None) -> Array:
+        return blank(shape, dtype or self.word)
 
     def spread(self, bits: Packed) -> Array:
-        return blank(bits.shape)
+        return blank(bits.shape, self.word)
 
 
-_ZERO = bytes(8)
+_ZERO = bytes(8 * MOST_LIMBS)
 
 
 @lru_cache(maxsize=1 << 12)  # a program has few shapes, and one array serves all who need a blank of it

@@ -11,9 +11,11 @@ import msgspec
 import numpy as np
 
 from ..errors import ProgramMismatch, ProtocolError
-from ..ir.types import BOOL, DType
+from ..ir.types import INTEGERS, DType
 from ..net.channel import Channel
 from ..net.frame import printable
+from ..ring.ring import Ring
+from ..ring.rings import RINGS
 
 LIMIT = 4 << 20  # bytes of terms: a program's text, mostly
 LARGEST = 1 << 40  # elements of an input
@@ -25,6 +27,11 @@ class Supplied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: list[int]
     kind: str
     fraction: int
+    ring: str = Ring.name
+
+    @property
+    def dtype(self) -> DType:
+        return DType(self.kind, self.fraction, self.ring)
 
 
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,14 +78,15 @@ def _read(data: bytes, party: int) -> Terms:
         size = 1
         for n in supplied.shape:
             size *= n
-        known = DType(supplied.kind, supplied.fraction)
-        if any(n < 0 for n in supplied.shape) or len(supplied.shape) > 32 or size > LARGEST or not _is_dtype(known):
+        if any(n < 0 for n in supplied.shape) or len(supplied.shape) > 32 or size > LARGEST or not _is_dtype(supplied):
             raise ProtocolError(party, "the type of an input that cannot be")
     return terms
 
 
-def _is_dtype(d: DType) -> bool:
-    return d == BOOL or (d.is_int and not d.fraction) or (d.kind == "fixed" and 1 <= d.fraction <= 40)
+def _is_dtype(d: Supplied) -> bool:
+    if d.ring not in RINGS:
+        return False
+    return (d.kind in ("bool", *INTEGERS) and not d.fraction) or (d.kind == "fixed" and 1 <= d.fraction <= 60)
 
 
 def compare(terms: Sequence[Terms], names: Sequence[str]) -> None:

@@ -28,7 +28,8 @@ from ..ir.types import DType, Type
 from ..protocols.base import Origin, Part, Share
 from ..ring.packed import Packed
 from ..ring.prg import Name, fresh_seed
-from ..ring.ring import blank
+from ..ring.ring import WORD, blank
+from ..ring.rings import ring_of
 from . import durable
 from .audit import Supply
 from .sealed import NotOurs, Writer, reader
@@ -48,9 +49,9 @@ class Contents:
 
     protocol: str
     names: list[str]  # of the parties
-    types: list[Any]  # of the arrays: [shape, kind, fraction bits]
+    types: list[Any]  # of the arrays: [shape, kind, fraction bits], and the ring if it is not 2^64
     structure: Any  # how they are nested
-    supplies: list[Any] = field(default_factory=list)  # inputs behind them: [parameters, [shape, kind, fraction], source line]
+    supplies: list[Any] = field(default_factory=list)  # inputs behind them: [parameters, type as above, source line]
     program: str = ""  # digest of the text of the program that made it, where parties agree on one
     roster: str = ""  # digest of the parties' keys, where they have some
     generation: int = 0  # of the saves under this name
@@ -70,15 +71,15 @@ class Contents:
         """Inputs as `supplies` holds them."""
         keep = ("owner", "name", "range", "slot")
         return [
-            [{k: s.params[k] for k in keep if k in s.params}, [list(s.type.shape), s.type.dtype.kind, s.type.dtype.fraction],
+            [{k: s.params[k] for k in keep if k in s.params}, [list(s.type.shape), *s.type.dtype.plain],
              list(s.where)]
             for s in supplies
         ]  # fmt: skip
 
 
 def _type(t: Sequence[Any]) -> Type:
-    shape, kind, fraction = t
-    return Type(tuple(shape), DType(kind, fraction))
+    shape, *dtype = t
+    return Type(tuple(shape), DType(*dtype))
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def load(party: Party, folder: Path, protocol: str, names: Sequence[str], epoch:
 
     Raises CheckpointError, at all parties the same, saying what is wrong with which file.
     """
-    found, problem = candidates(folder, party.me, protocol, names)
+    found, problem = candidates(folder, party.me, protocol, names, party.protocol.ring.name)
     # at most two marks, and what is wrong: so all parties come to the same choice, or to the same error
     mine = b"".join(found).ljust(2 * DIGEST, b"\0") + problem.encode()[:TEXT].ljust(TEXT, b"\0")
     told = party.everyones(mine)
@@ -164,7 +165,7 @@ def load(party: Party, folder: Path, protocol: str, names: Sequence[str], epoch:
 
 
 def candidates(
-    folder: Path, party: int, protocol: str, names: Sequence[str], vault: Vault | None = None
+    folder: Path, party: int, protocol: str, names: Sequence[str], ring: str, vault: Vault | None = None
 ) -> tuple[dict[bytes, tuple[Header, bytes]], str]:
     """What this party could load: mark -> (header, words) of its file, and of a new one whose save was interrupted; and
     what is wrong, if something is."""
@@ -175,7 +176,7 @@ def candidates(
         if new and not path.exists():
             continue
         try:
-            header, words = read(path, party, protocol, names, vault)
+            header, words = read(path, party, protocol, names, ring, vault)
             found[header.mark] = header, words
         except CheckpointError as error:
             problem = problem or str(error)
@@ -218,7 +219,9 @@ def settle(folder: Path, party: int) -> None:
     durable.sync(folder)
 
 
-def read(path: Path, party: int, protocol: str, names: Sequence[str], vault: Vault | None = None) -> tuple[Header, bytes]:
+def read(
+    path: Path, party: int, protocol: str, names: Sequence[str], ring: str, vault: Vault | None = None
+) -> tuple[Header, bytes]:
     """A file's header and its words. Raises CheckpointError if it is damaged, somebody else's, or older than the last save."""
     try:
         with path.open("rb") as file:
@@ -243,6 +246,7 @@ def read(path: Path, party: int, protocol: str, names: Sequence[str], vault: Vau
         ("protocol", header.contents.protocol, protocol),
         ("number of parties", len(header.contents.names), len(names)),
         ("roster", header.contents.names, list(names)),
+        ("ring", next((t.dtype.ring for t in header.contents.array_types()), ring), ring),
         ("roster digest", header.contents.roster, vault.roster if vault else ""),
     ):
         if have != want:
@@ -262,10 +266,11 @@ def shares_of(header: Header, words: bytes, epoch: int) -> list[Share]:
         parts: list[Part] = []
         for form, shape in forms:
             count = -(-t.size // 64) if form == "bits" else t.size
-            array = np.frombuffer(words, "<u8", count, at).copy()
+            array = np.frombuffer(words, WORD if form == "bits" else ring_of(t.dtype.ring).word, count, at).copy()
             at += array.nbytes
             parts.append(Packed(array, tuple(shape)) if form == "bits" else array.reshape(shape))
         if not forms:
-            parts.append(Packed(blank((-(-t.size // 64),)), t.shape) if t.dtype.is_bool else blank(t.shape))
+            word = ring_of(t.dtype.ring).word
+            parts.append(Packed(blank((-(-t.size // 64),)), t.shape) if t.dtype.is_bool else blank(t.shape, word))
         found.append(Share(tuple(parts), Origin(Name(epoch, k), 0)))
     return found

@@ -19,6 +19,7 @@ from ..net.frame import layout, layout_of
 from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
 from ..ring.ring import Array, Ring
+from ..ring.rings import ring_of
 from .clock import Clock, Task
 from .interpret import Context, interpret
 from .store import EPOCH, Store
@@ -137,16 +138,24 @@ def phases(measured: Sequence[Measured]) -> Phases:
 class Party:
     """Party `me` of `n` (the dealer, if there is one, is number n), with its keys and its stored shares.
 
-    prepared: what the dealer dealt beforehand for the only run of this party; then no dealer takes part.
+    prepared: what the dealer dealt beforehand for the only run of this party; then no dealer takes part. ring: of its programs.
     """
 
-    def __init__(self, me: int, n: int, protocol: type[Protocol], channel: Channel, prepared: Store | None = None) -> None:
+    def __init__(
+        self,
+        me: int,
+        n: int,
+        protocol: type[Protocol],
+        channel: Channel,
+        prepared: Store | None = None,
+        ring: str = Ring.name,
+    ) -> None:
         self.me, self.n, self.channel, self.prepared = me, n, channel, prepared
         self.processes = n + (protocol.has_dealer and prepared is None)
         seeds = self._agree_on_seeds()
         if prepared is not None:
             seeds[n] = prepared.seed
-        self.protocol = protocol(me, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
+        self.protocol = protocol(me, n, ring_of(ring), lambda peer, purpose: expand_key(seeds[peer], purpose))
         self.store: dict[int, Value] = {}
         self.deals = self.protocol.stream is not None and self.protocol.stream[0] == me
         self._measured = Measured()  # of the present run
@@ -226,6 +235,8 @@ class Party:
             if epoch != EPOCH:
                 raise StoreError("preprocessing serves one run: this session has had it")
             self.prepared.check(program)
+        if program.ring != self.protocol.ring.name:
+            raise ProgramMismatch(f"a program over {program.ring} in a session over {self.protocol.ring.name}")
         self.agree(program, epoch)
         if self.prepared is not None:
             self.prepared.use()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from types import GeneratorType
 from typing import Any
 
@@ -18,7 +18,8 @@ from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, S
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import Ring, blank, words_for
+from ..ring.ring import blank, words_for
+from ..ring.rings import ring_of
 from .clock import Clock
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
@@ -39,7 +40,11 @@ class Context:
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clock: Clock | None = None  # told which equation is at work
-    clear: Protocol = field(default_factory=lambda: Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8)))
+
+    @cached_property
+    def clear(self) -> Protocol:
+        """What computes on public values."""
+        return Plain(0, 1, ring_of(self.protocol.ring.name), lambda peer, purpose: np.zeros((1, 176), np.uint8))
 
 
 def interpret(
@@ -160,19 +165,22 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, al
 def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | None]:
     """Of an integer of w bits the lowest w bits alone: those above would tell how it was computed."""
     dtype = eqn.types[0].dtype
-    above = protocol.ring.bits - dtype.width if dtype.is_int else 0
+    above = protocol.ring.bits - dtype.width if dtype.wraps else 0
     if above:
-        x = yield from protocol.product(tape, bilinear_map("mul", {}), x, np.array(1 << above, "<u8"), 0, "dither")
+        x = yield from protocol.product(tape, bilinear_map("mul", {}), x, protocol.ring.of(1 << above), 0, "dither")
     value = yield from protocol.reveal(tape, x, tuple(eqn.params["to"]))
     if not above or not isinstance(value, np.ndarray) or (value.size and value.ndim and not any(value.strides)):  # a blank
         return value
-    return value >> np.uint64(above)
+    return value >> np.uint64(above)  # who only receives has a ring of shapes
 
 
-def _coins(ctx: Context, name: Name, t: Type) -> Packed:
-    """Uniform bits that this party alone knows."""
-    words = (words_for(t.size),)
-    return Packed(blank(words) if ctx.private is None else Ring().prg(words, Stream(ctx.private, name.field(0))), t.shape)
+def _coins(ctx: Context, name: Name, t: Type) -> Part:
+    """Uniform bits or words that this party alone knows."""
+    words, ring = (words_for(t.size),), ctx.clear.ring
+    if ctx.private is None:
+        return Packed(blank(words), t.shape) if t.dtype.is_bool else blank(t.shape, ring.word)
+    stream = Stream(ctx.private, name.field(0))
+    return Packed(ring.packed(words, stream), t.shape) if t.dtype.is_bool else ring.prg(t.shape, stream)
 
 
 def _defines(protocol: Protocol, op: str) -> bool:
@@ -299,7 +307,7 @@ def _sub(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
     x, y = ins
     if isinstance(x, Share) and isinstance(y, Share):
         return p.sub(x, y)
-    return p.add_public(x, np.negative(y)) if isinstance(x, Share) else p.add_public(p.neg(y), x)
+    return p.add_public(x, p.ring.neg(y)) if isinstance(x, Share) else p.add_public(p.neg(y), x)
 
 
 def _xor(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
@@ -313,7 +321,7 @@ def _take(p: Protocol, ins: Sequence[Any], params: dict[str, Any]) -> Value:
     x, start = ins
     if isinstance(start, Share):  # the clear protocol, on public values
         start = start.parts[0]
-    begin, length = int(start.astype(np.int64)), params["length"]
+    begin, length = int(ring_of(p.ring.name).integers(start)), params["length"]
     if not 0 <= begin <= x.shape[0] - length:
         raise IndexError(f"rows {begin} to {begin + length} of {x.shape[0]}")
     return p.rearrange(x, lambda a: a[begin : begin + length], whole=False)

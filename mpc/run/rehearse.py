@@ -16,7 +16,8 @@ from ..net.shaped import LAN, WAN, Network
 from ..protocols.base import Exchange, Origin, Protocol, Share, Value, spec_of
 from ..ring.packed import Packed
 from ..ring.prg import Name
-from ..ring.ring import Shapes, blank
+from ..ring.ring import Shapes, blank, dtype_of
+from ..ring.rings import ring_of
 from .interpret import Context, interpret
 
 THIS_MACHINE = Network(0.08, 16000, "this machine")  # processes side by side, as `mpc.local` starts them
@@ -184,7 +185,7 @@ def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = Non
     """
     processes = n + protocol.has_dealer
     report = Report(processes=processes)
-    rings = [Shapes() for _ in range(processes)]
+    rings = [Shapes(ring_of(program.ring)) for _ in range(processes)]
     loops = Loops(report, rings)
     parties: list[Generator[Exchange, Any, list[Value]]] = []
     for me in range(processes):
@@ -205,7 +206,7 @@ def rehearse(program: Program, protocol: type[Protocol], n: int, args: Any = Non
         if any(ex is None for ex in exchanges):
             raise MPCError(f"{protocol.__name__} is broken: parties do not yield the same number of times")
         _check(exchanges, report, protocol)
-        inboxes = [{p: [blank(s, np.dtype(d)) for d, s in specs] for p, specs in ex.recv.items()} for ex in exchanges]  # type: ignore[union-attr]
+        inboxes = [{p: [blank(s, dtype_of(d)) for d, s in specs] for p, specs in ex.recv.items()} for ex in exchanges]  # type: ignore[union-attr]
         report.rounds += exchanges[0].turn  # type: ignore[union-attr]
     report.multiplications += sum(r.multiplications for r in rings)
     report.words += sum(r.words for r in rings)
@@ -330,12 +331,13 @@ def _observer(report: Report, me: int) -> Any:
 
 
 def blank_part(t: Type) -> Any:
-    return Packed.of(blank(t.shape, np.dtype(np.uint8))) if t.dtype.is_bool else blank(t.shape)
+    return Packed.of(blank(t.shape, np.dtype(np.uint8))) if t.dtype.is_bool else blank(t.shape, ring_of(t.dtype.ring).word)
 
 
 def _blank_value(protocol: Protocol, t: Type, k: int) -> Value:
     """A stored value that has not been opened."""
+    value = blank(t.shape, np.dtype(np.uint8) if t.dtype.is_bool else ring_of(t.dtype.ring).word)
     if not t.secret:
-        return blank(t.shape, np.dtype(np.uint8) if t.dtype.is_bool else np.dtype("<u8"))
-    share = protocol.stored(blank(t.shape, np.dtype(np.uint8) if t.dtype.is_bool else np.dtype("<u8")))
+        return value
+    share = protocol.stored(value)
     return Share(share.parts, Origin(Name(0, (1 << 32) - 1 - k), 0))

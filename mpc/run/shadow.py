@@ -20,10 +20,10 @@ from ..ir.program import NOWHERE, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols.base import Part, Share, Steps, Value
 from ..protocols.plain import Plain
-from ..ring.fixed import decode
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.ring import Ring
+from ..ring.rings import ring_of
 from .interpret import Context, start
 
 Real = Callable[..., np.ndarray]
@@ -116,8 +116,8 @@ REFERENCES: dict[str, Reference] = {
 class Shadow:
     """Follows the runs of a local session; holds the values that its parties hold shares of."""
 
-    def __init__(self) -> None:
-        plain = Plain(0, 1, Ring(), lambda peer, purpose: np.zeros((1, 176), np.uint8))  # alone: it needs no key
+    def __init__(self, ring: str = Ring.name) -> None:
+        plain = Plain(0, 1, ring_of(ring), lambda peer, purpose: np.zeros((1, 176), np.uint8))  # alone: it needs no key
         self.context = Context(plain, 0)
         self.store: dict[int, Value] = {}
 
@@ -181,9 +181,7 @@ def numbers(x: Value, t: Type) -> np.ndarray:
     part = x.parts[0] if isinstance(x, Share) else x
     if t.dtype.is_bool:
         return np.asarray(part.bytes() if isinstance(part, Packed) else part, float)
-    if t.dtype.kind == "int":
-        return part.view(np.int64).astype(float)
-    return decode(part, t.dtype.fraction)
+    return ring_of(t.dtype.ring).decode(part, t.dtype.fraction)
 
 
 def compare(eqn: Eqn, types: Sequence[Type], ins: Sequence[Value], out: Value, line: Where) -> None:
@@ -203,13 +201,13 @@ def compare(eqn: Eqn, types: Sequence[Type], ins: Sequence[Value], out: Value, l
     at = tuple(map(int, np.argwhere(wrong)[0]))
     shown = [f"{x[at] if x.shape == found.shape else x.flat[0]:.6g}" for x in operands if x.shape in (found.shape, ())]
     if eqn.op in OPS:
-        holds = 2.0 ** (61 - sum(of.dtype.fraction for of in types))
+        holds = 2.0 ** (t.dtype.bits - 3 - sum(of.dtype.fraction for of in types))
         why = (
             f"The result left its word: {t.dtype} holds products below {holds:.3g} here"
             if "rounding" in eqn.params
-            else (f"The result left its word: {t.dtype} holds numbers below {2.0 ** (62 - t.dtype.fraction):.3g}")
+            else (f"The result left its word: {t.dtype} holds numbers below {2.0 ** (t.dtype.bits - 2 - t.dtype.fraction):.3g}")
         )
-        why += ". Scale the data, or use fewer fraction bits (mpc.fixed64)."
+        why += ". Scale the data, or use fewer fraction bits, or a wider ring (dtype=mpc.fixed128(f) for the session)."
     else:
         why = "The operand is outside the domain of the function (docs/numerics.md). Scale or clip it."
     raise ShadowError(

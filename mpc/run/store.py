@@ -25,7 +25,7 @@ from ..ir.program import Program
 from ..net.frame import HEADER, Array, Lane, Layout, layout, layout_of
 from ..protocols.base import Protocol, Spec
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
-from ..ring.ring import Ring
+from ..ring.rings import ring_of
 from . import durable
 from .interpret import Context, interpret
 from .sealed import MAGIC, NotOurs, Writer, reader
@@ -81,7 +81,7 @@ def prepare(
     durable.make(folder)
     deal = secrets.token_hex(16)
     seeds = [fresh_seed() for _ in range(n)]
-    dealer = protocol(n, n, Ring(), lambda peer, purpose: expand_key(seeds[peer], purpose))
+    dealer = protocol(n, n, ring_of(program.ring), lambda peer, purpose: expand_key(seeds[peer], purpose))
     paths = [path_of(folder, p) for p in range(n)]
     lane = Lane(bytes.fromhex(deal), n, n - 1)
     with contextlib.ExitStack() as stack:

@@ -23,16 +23,16 @@ from ..errors import UsageError
 from ..ir.ops import BILINEAR, WIDE
 from ..ir.program import Eqn, Program
 from ..net.shaped import Network
-from ..ring.ring import Comparison, Ring, words_for
+from ..ring.ring import Comparison, compare_counts, words_for
+from ..ring.rings import ring_of
 from .rehearse import NOMINAL
 
 COMPARE = ("lan", "wan", "auto")
-WINDOW = 63  # bits that decide a sign where no window is known
 MOVES = frozenset({"reshape", "transpose", "broadcast", "retype"})  # a result keeps what was opened for it
 
 
 class Demand(NamedTuple):
-    """What an equation compares: `trees` thresholds for each of `size` elements."""
+    """What an equation compares: `trees` thresholds for each of `size` elements. bits: over 64 where words have limbs."""
 
     size: int
     bits: int
@@ -41,10 +41,19 @@ class Demand(NamedTuple):
 
     def seconds(self, wide: bool, network: Network) -> float:
         """Predicted, for its rounds and what is dealt."""
-        count = Ring.compare_counts(Comparison(self.bits, self.equal, wide))
-        rounds = 2 if count["open2"] else 1
-        words = words_for(self.size) * (count["hot"] + self.trees * (count["and1"] + count["and2"]))
+        counts = [compare_counts(Comparison(bits, equal, wide)) for bits, equal in self._limbs()]
+        rounds = 2 if any(count["open2"] for count in counts) else 1
+        dealt = sum(count["hot"] + self.trees * (count["and1"] + count["and2"]) for count in counts)
+        words = words_for(self.size) * dealt
         return network.seconds(rounds, 8 * words) + rounds * NOMINAL.round + words / NOMINAL.words
+
+    def _limbs(self) -> Iterator[tuple[int, bool]]:
+        """(bits, whether for equality) of what is compared in a word's limbs; what joins them costs every choice the same."""
+        for at in range(0, self.bits, 64):
+            bits = min(64, self.bits - at)
+            yield bits, self.equal or at > 0
+            if at and not self.equal:
+                yield bits, False
 
 
 def choose_compare(compare: str) -> str:
@@ -58,14 +67,14 @@ def with_trees(program: Program, compare: str, network: Network | None) -> Progr
     """The program with its choice of trees, for a session's `compare` and the network it declares. See the module."""
     if compare == "lan" or (compare == "auto" and network is None):
         return program
-    return _Choice(None if compare == "wan" else network).run(program)
+    return _Choice(None if compare == "wan" else network, ring_of(program.ring).bits).run(program)
 
 
 class _Choice:
-    """Marks equations, bodies included, each body once. network None: all that compare."""
+    """Marks equations, bodies included, each body once. network None: all that compare. bits: of a word."""
 
-    def __init__(self, network: Network | None) -> None:
-        self.network = network
+    def __init__(self, network: Network | None, bits: int) -> None:
+        self.network, self.bits = network, bits
         self.known: dict[int, tuple[Program, Program]] = {}  # with the original, whose id must not be another's
 
     def run(self, program: Program) -> Program:
@@ -80,7 +89,7 @@ class _Choice:
             if _truncates(eqn) or (eqn.op in MOVES and eqn.ins[0] in settled):
                 settled.add(out)
             body = self.run(eqn.body) if eqn.body is not None else None
-            wide = any(self._pays(d) for d in _demands(program, eqn, settled))
+            wide = any(self._pays(d) for d in _demands(program, eqn, settled, self.bits - 1))
             if body is not eqn.body or wide:
                 eqn = replace(eqn, body=body, params={**eqn.params, WIDE: True} if wide else eqn.params)
             eqns.append(eqn)
@@ -96,18 +105,18 @@ def _truncates(eqn: Eqn) -> bool:
     return (eqn.op in BILINEAR or eqn.op == "trunc") and eqn.params["bits"] > 0
 
 
-def _demands(program: Program, eqn: Eqn, settled: set[int]) -> Iterator[Demand]:
-    """The comparisons in an equation's own gate."""
+def _demands(program: Program, eqn: Eqn, settled: set[int], window: int) -> Iterator[Demand]:
+    """The comparisons in an equation's own gate. window: bits that decide a sign where no other is known."""
     op, p, size = eqn.op, eqn.params, eqn.types[0].size
     if op == "ltz":
-        yield Demand(size, p.get("bits", WINDOW))
+        yield Demand(size, p.get("bits", window))
     elif op == "eqz":
-        yield Demand(size, p.get("bits", WINDOW) + 1, True)
+        yield Demand(size, p.get("bits", window) + 1, True)
     elif op == "relu":  # of the word that a truncation opened, which has no window
-        yield Demand(size, WINDOW if eqn.ins[0] in settled else p.get("bits", WINDOW))
+        yield Demand(size, window if eqn.ins[0] in settled else p.get("bits", window))
     elif op == "thresholds":
         yield Demand(size // len(p["values"]), p["bits"], False, len(p["values"]))
     elif op == "exp" or (op == "spline" and p["bounds"]):  # where the argument is outside the table, on either side
-        yield Demand(size, WINDOW, False, 2)
+        yield Demand(size, window, False, 2)
     elif _truncates(eqn) and p["rounding"] != "dither":  # two evaluators truncate twice the product
         yield Demand(size, p["bits"] + (op != "trunc"))

@@ -193,8 +193,8 @@ def test_the_ends_of_every_window(protocol: str, n: int):
 
 
 def test_every_core_operation_has_a_rule():
-    """An operation without one gives nothing but unknown values; bits need none."""
-    bits = {"ltz", "eqz", "xor", "and_", "random"}
+    """An operation without one gives nothing but unknown values; bits and elements of a field need none."""
+    bits = {"ltz", "eqz", "xor", "and_", "random", "inverse"}
     assert set(CORE) | set(MOVES) | bits == set(OPS)
 
 

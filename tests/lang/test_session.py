@@ -196,7 +196,7 @@ def test_a_session_without_parties_plans_only():
 
 def test_encode_and_decode_are_inverse():
     for data in (X, X.astype(int), X > 2, np.float64(0.5), np.int64(-3), np.bool_(True), np.zeros((0, 2))):
-        part, dtype = encode_input(data, None, fixed64(16))
+        part, dtype = encode_input(data, None, Settings())
         assert part.shape == np.shape(data)
         assert np.array_equal(decode_output(part, dtype), data)
 

@@ -115,7 +115,7 @@ def test_ranks_of_digits(protocol: str, n: int):
             D = rng.integers(0, 1 << k, (3, 50))
             digit = s.input((D[..., None] >> np.arange(k) & 1).astype(bool), owner=1)
             ranks = sorting._digit_ranks(digit).reveal()
-            assert np.array_equal(ranks, np.argsort(np.argsort(D, kind="stable")) << sorting.UPPER)
+            assert np.array_equal(ranks, np.argsort(np.argsort(D, kind="stable")) << sorting.PLACE)
 
 
 # ---- moving rows ----

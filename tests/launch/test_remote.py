@@ -150,6 +150,10 @@ def fraction(host: Host) -> None:
     host.config.write_text("fraction = 12\n" + host.config.read_text())
 
 
+def bits(host: Host) -> None:
+    host.config.write_text("bits = 128\n" + host.config.read_text())
+
+
 def roster(host: Host) -> None:
     host.config.write_text("roster = 2\n" + host.config.read_text())
 
@@ -175,6 +179,7 @@ MISMATCHES: list[tuple[Callable[[Host], None], str]] = [
     (network, "network WAN"),
     (comparisons, "compare wan"),
     (fraction, "fraction bits 12"),
+    (bits, "bits of a word 128"),
     (roster, "roster version 2"),
     (stranger, "roster "),
     (encryption, "encryption gcm"),

@@ -264,6 +264,47 @@ static void bits(size_t n)
     free_all(in, 5), free(rks);
 }
 
+static void wide(size_t n)
+{
+    uint8_t *rks = expanded(2);
+    const size_t bytes = 16 * n;
+    uint64_t *x = secret(bytes), *y = secret(bytes), *z = room(bytes), *errors = room(16);
+    k->add_u128(z, x, y, n), show("add_u128", n, z, bytes);
+    z = room(bytes), k->sub_u128(z, x, y, n), show("sub_u128", n, z, bytes);
+    z = room(bytes), k->mul_u128(z, x, y, n), show("mul_u128", n, z, bytes);
+    z = room(bytes), k->shift_u128(z, x, n, 3, 70), show("shift_u128", n, z, bytes);
+    z = room(16), k->sum_u128(z, x, 1, n, 1, 0), show("sum_u128", n, z, 16);
+    z = room(bytes), k->sum_u128(z, x, 1, n, 1, 1), show("sum_u128 running", n, z, bytes);
+    for (int sign = -1; sign <= 1; sign += 2)
+        z = room(bytes), k->prg_add_u128(z, x, n, sign, rks, 2, A, 64), show("prg_add_u128", n, z, bytes);
+    z = room(bytes), k->encode_f64_u128(z, errors, (double *)x, n, 40), show("encode_f64_u128", n, z, bytes);
+    show("encode_f64_u128 errors", n, errors, 16);
+    double *number = room(8 * n);
+    k->decode_f64_u128(number, x, n, 40), show("decode_f64_u128", n, number, 8 * n);
+    free(x), free(y), free(rks);
+}
+
+static void residues(size_t n)
+{
+    const mpc_field fields[] = {{(UINT64_C(1) << 61) - 1, 3, 8}, {UINT64_C(9223372036854775783), 1, 50}};
+    uint8_t *rks = expanded(2);
+    for (size_t count = 1; count <= 2; count++)
+        for (const mpc_field *f = fields; f < fields + 3 - count; f++) {
+            const size_t bytes = 8 * n * count;
+            uint64_t *x = secret(bytes), *y = secret(bytes), *z = room(bytes);
+            k->field_add_u64(z, x, y, n, f, count), show("field_add_u64", n, z, bytes);
+            z = room(bytes), k->field_sub_u64(z, x, y, n, f, count), show("field_sub_u64", n, z, bytes);
+            z = room(bytes), k->field_mul_u64(z, x, y, n, f, count), show("field_mul_u64", n, z, bytes);
+            z = room(bytes), k->field_encode_i64(z, (int64_t *)x, n, f, count), show("field_encode_i64", n, z, bytes);
+            z = room(8 * count), k->field_sum_u64(z, x, 1, n, f, count), show("field_sum_u64", n, z, 8 * count);
+            z = room(bytes), k->field_cumsum_u64(z, x, 1, n, f, count), show("field_cumsum_u64", n, z, bytes);
+            z = room(bytes), k->field_prg_add_u64(z, x, n, -1, rks, 2, A, 64, f, count), show("field_prg_add_u64", n, z, bytes);
+            z = secret(8 * count), k->field_matmul_u64(z, x, y, 1, 1, n, f, count), show("field_matmul_u64", n, z, 8 * count);
+            free(x), free(y);
+        }
+    free(rks);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -283,6 +324,8 @@ int main(int argc, char **argv)
         ring(lengths[i]);
         bits(lengths[i]);
         digits(lengths[i]);
+        wide(lengths[i]);
+        residues(lengths[i]);
         compare(lengths[i], 63, 0, 0, 0), compare(lengths[i], 21, 5, 1, 0), compare(lengths[i], 7, 16, 0, 0);
         compare(lengths[i], 63, 0, 0, 1), compare(lengths[i], 64, 0, 1, 1), compare(lengths[i], 21, 5, 0, 1);
         for (int width = 1; width <= 8; width += 2) lookup(lengths[i], width);

@@ -79,11 +79,11 @@ class SymbolRing(TinyRing):
     """One execution on symbols: any number of bits."""
 
     def __init__(self, bits: int, digit: int) -> None:
-        super().__init__(bits, 1, self.word, digit)
+        super().__init__(bits, 1, self.drawn_word, digit)
         self.width: dict[Address, int] = {}
         self.symbols: dict[Address, Symbol] = {}
 
-    def word(self, key: Array, name: int, at: int, index: int, bits: int) -> Array:
+    def drawn_word(self, key: Array, name: int, at: int, index: int, bits: int) -> Array:
         address = (tuple(map(int, key[:3])), name, at, index)
         if self.width.setdefault(address, bits) != bits:
             raise Leak(f"word {address} serves {bits} and {self.width[address]} bits")
@@ -331,7 +331,7 @@ class Tapes:
         rng = np.random.default_rng([*address[0], *address[1:], int(self.number[0])])
         return rng.integers(1 << self.width[address], size=len(self.number), dtype=np.uint64)
 
-    def word(self, key: Array, name: int, at: int, index: int, bits: int) -> Array:
+    def drawn_word(self, key: Array, name: int, at: int, index: int, bits: int) -> Array:
         return self.at((tuple(map(int, key[:3])), name, at, index))
 
 
@@ -427,7 +427,7 @@ def count(
     """(the views of all tapes for one secret, each as one number, sorted; how often each result occurs)."""
     codes, results = [], Counter[int]()
     for lanes in tapes.chunks():
-        ring = TinyRing(bits, lanes, tapes.word, digit)
+        ring = TinyRing(bits, lanes, tapes.drawn_word, digit)
         parts = [
             split(ring, range(protocol._roles(n)[0]), honest_last(protocol, n, coalition), k, operand, value, tapes.at)
             for k, (operand, value) in enumerate(zip(operands, secret, strict=True))

@@ -10,8 +10,9 @@ import pytest
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Origin, Share, Tape
 from mpc.protocols.helper import Helper
+from mpc.ring.composed import Composed
 from mpc.ring.packed import Packed
-from mpc.ring.prg import Name
+from mpc.ring.prg import Name, Stream
 from mpc.ring.ring import Comparison, Ring
 
 from ..memory import lockstep, pair_keys
@@ -50,6 +51,27 @@ def test_every_message_is_the_same_as_the_kernels(protocol: type[Additive], n: i
         pytest.skip("two evaluators only")
     results, said = transcript(protocol, n, Ring(), gate, size)
     again, told = transcript(protocol, n, NativeWords(size), gate, size)
+    assert len(said) == len(told)
+    for a, b in zip([*said, *results], [*told, *again], strict=True):
+        assert np.array_equal(a, b)
+
+
+class Made(Composed):
+    """64 bits of elementary operations and the native streams: what other rings are made of."""
+
+    def blind(self, x: np.ndarray, sign: int, stream: Stream, out: np.ndarray | None = None) -> np.ndarray:
+        return Ring.blind(self, x, sign, stream, out)
+
+
+@pytest.mark.parametrize(("protocol", "n"), SETTINGS)
+@pytest.mark.parametrize("name", GATES)
+def test_every_message_of_a_composed_ring_is_the_same(protocol: type[Additive], n: int, name: str):
+    gate, size = GATES[name], 200
+    size = 192 if any(o.is_bit for o in gate.operands) else size
+    if gate.two_only and protocol._roles(n)[0] != 2:
+        pytest.skip("two evaluators only")
+    results, said = transcript(protocol, n, Ring(), gate, size)
+    again, told = transcript(protocol, n, Made(), gate, size)
     assert len(said) == len(told)
     for a, b in zip([*said, *results], [*told, *again], strict=True):
         assert np.array_equal(a, b)

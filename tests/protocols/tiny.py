@@ -155,7 +155,13 @@ class TinyRing(Ring):
         out = np.asarray(f(*xs))
         return out if f in BITWISE else self.low(out)
 
-    def filled(self, shape: tuple[int, ...], value: int) -> Array:
+    def of(self, values: Any) -> Array:
+        return self.low(super().of(values))
+
+    def shift_left(self, x: Array, bits: int) -> Array:
+        return self.low(self.local(lambda v: v << np.uint64(bits), x))
+
+    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] | None = None) -> Array:
         return np.full(shape, value % (1 << self.bits), WORD)
 
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
@@ -189,6 +195,9 @@ class TinyRing(Ring):
         return f
 
     def prg(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        return self.drawn(shape, stream)
+
+    def packed(self, shape: tuple[int, ...], stream: Stream) -> Array:
         return self.drawn(shape, stream)
 
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:

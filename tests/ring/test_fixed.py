@@ -83,6 +83,6 @@ def test_shapes_stay(shape: tuple[int, ...]):
 )
 def test_fraction_bits_that_are_needed(values: list[float], bits: int):
     x = np.array(values)
-    found = exact_fraction_bits(x, 16)
+    found = exact_fraction_bits([encode(x, 16)], 16)
     assert found == bits
     assert np.array_equal(decode(encode(x, 16), 16), decode(encode(x, found), found))

@@ -1,0 +1,161 @@
+"""Sessions of 128 and of 32 bits: every kind of gate on every protocol, at the edges of the word."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import mpc
+from mpc.errors import RangeError, RangeWarning, TypeMismatch
+from mpc.ir.program import Program
+
+from .memory import open_session, settings
+
+SETTINGS = [(p, n) for p, n in settings() if n < 5]
+each_setting = pytest.mark.parametrize(("protocol", "n"), SETTINGS, ids=lambda v: str(v))
+each_dtype = pytest.mark.parametrize("dtype", [mpc.fixed128(40), mpc.fixed32(8)], ids=str)
+
+
+def numbers(dtype: mpc.DType, size: int, seed: int = 0) -> np.ndarray:
+    """Multiples of 2^-f whose products fit, of every size; edges first."""
+    f, bits = dtype.fraction, (dtype.bits - 4) // 2
+    rng = np.random.default_rng(seed)
+    whole = np.rint(rng.uniform(-1, 1, size) * 2.0 ** rng.integers(0, min(bits, 50), size))
+    whole[:6] = [0, 1, -1, 2.0**bits, -(2.0**bits), 2**f]
+    return whole * 2.0**-f
+
+
+@each_setting
+@each_dtype
+def test_gates(dtype: mpc.DType, protocol: str, n: int):
+    X, Y, ulp = numbers(dtype, 100), numbers(dtype, 100, 1)[::-1].copy(), 2.0**-dtype.fraction
+    C = np.arange(100) % 3 == 0
+    with open_session(protocol, n, dtype=dtype) as s:
+        x, y, c = s.input(X, owner=0), s.input(Y, owner=n - 1), s.input(C)
+        found = s.reveal(x + y, x - y, -x, x.sum(), mpc.cumsum(x), x * y, x * x, x * 0.75, x < y, x == y, mpc.where(c, x, y),
+                         mpc.nn.relu(x), c * x, mpc.maximum(x, y), x[::-1].reshape(10, 10).T, mpc.concatenate([x, y]),
+                         mpc.floor(x), x.astype(mpc.int64), (x < 0) & c | ~c)  # fmt: skip
+    so_far = np.array([math.fsum(X[: k + 1]) for k in range(100)])
+    wanted = [X + Y, X - Y, -X, so_far[-1], so_far, X * Y, X * X, X * 0.75, X < Y, X == Y, np.where(C, X, Y),
+              np.maximum(X, 0), C * X, np.maximum(X, Y), X[::-1].reshape(10, 10).T, np.concatenate([X, Y]),
+              np.floor(X), np.floor(X), (X < 0) & C | ~C]  # fmt: skip
+    for k, (got, want) in enumerate(zip(found, wanted, strict=True)):
+        bound = ulp + 2.0**-50 * np.abs(want) if k in (5, 6, 7) else 0
+        assert (np.abs(got.astype(float) - np.asarray(want, float)) <= bound).all(), k
+
+
+@each_setting
+@each_dtype
+@pytest.mark.parametrize("rounding", ["dither", "floor", "nearest"])
+def test_matrices_and_roundings(dtype: mpc.DType, protocol: str, n: int, rounding: str):
+    rng, one = np.random.default_rng(4), 2**dtype.fraction
+    X, Y = rng.integers(-20 * one, 20 * one, (4, 6)), rng.integers(-one, one, (6, 3))
+    exact = X.astype(object) @ Y.astype(object)
+    with open_session(protocol, n, truncation=rounding, dtype=dtype) as s:
+        found = (s.input(X / one) @ s.input(Y / one, owner=n - 1)).reveal() * one
+    low = exact >> dtype.fraction
+    if rounding == "floor":
+        assert np.array_equal(found, low)
+    elif rounding == "nearest":
+        assert np.array_equal(found, (exact + one // 2) >> dtype.fraction)
+    else:
+        assert np.isin(found - low, (0, 1)).all()
+
+
+@each_setting
+def test_integers_are_as_wide_as_the_ring(protocol: str, n: int):
+    """They wrap, and are revealed as Python ints where int64 does not hold them."""
+    with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
+        x = s.input(np.array([3**60, -(3**60), 7], object))
+        assert str(x.dtype) == "int128"
+        product, equal, less, small = s.reveal(x * (2**30), x == -x, x < 0, x[2:])
+        assert product.tolist() == [3**60 * 2**30, -(3**60) * 2**30, 7 * 2**30]
+        assert product.dtype == object
+        assert small.dtype == np.int64
+        assert equal.tolist() == [False] * 3
+        assert less.tolist() == [False, True, False]
+        wrapped = (s.input(np.array([2**126], object)) * 3).reveal()
+        assert wrapped.tolist() == [3 * 2**126 - 2**128]
+        with pytest.raises(RangeError, match=r"2\^127"):
+            s.input(np.array([2**127], object))
+    with open_session(protocol, n, dtype=mpc.fixed32(8)) as s:
+        assert (s.input(np.array([2**30])) * 2).reveal().tolist() == [-(2**31)]
+        with pytest.raises(RangeError, match=r"2\^31"):
+            s.input(np.array([2**31]))
+
+
+@pytest.mark.parametrize("protocol", ["helper", "replicated", "plain"])
+def test_chunks_of_wide_words(protocol: str):
+    X = np.rint(np.random.default_rng(5).uniform(-(2.0**20), 2.0**20, 70_001))
+    with open_session(protocol, 3, dtype=mpc.fixed128(40)) as s:
+        x = s.input(X)
+        square, relu, less = s.reveal(x * x, mpc.nn.relu(x), x < X[::-1])
+    assert np.array_equal(square, X * X)
+    assert np.array_equal(relu, np.maximum(X, 0))
+    assert np.array_equal(less, X < X[::-1])
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("plain", 1)])
+def test_functions_at_128_bits(protocol: str, n: int):
+    X = np.array([0.7, 2.25, 3, 2.0**-10, 1000.0, 2.0**36])
+    with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
+        x = s.input(X)
+        inverse, root, log = s.reveal(mpc.reciprocal(x), mpc.sqrt(x), mpc.log(x))
+        sine, exp, sigmoid = s.reveal(mpc.sin(x[:3]), mpc.exp(x[:3]), mpc.nn.sigmoid(x[:3]))
+    assert (np.abs(inverse * X - 1)[:5] < 2.0**-20).all()
+    assert (np.abs(root / np.sqrt(X) - 1) < 2.0**-20).all()
+    assert (np.abs(log - np.log(X)) < 2.0**-19).all()
+    bound = 2.0**-14 if protocol == "plain" else 2.0**-39
+    assert (np.abs(sine - np.sin(X[:3])) < bound).all()
+    assert (np.abs(exp / np.exp(X[:3]) - 1) < 2.0**-18).all()
+    assert (np.abs(sigmoid - 1 / (1 + np.exp(-X[:3]))) < 2.0**-20).all()
+
+
+@pytest.mark.parametrize("protocol", ["helper", "replicated", "plain"])
+@each_dtype
+def test_sorts_of_long_rows(dtype: mpc.DType, protocol: str):
+    X = numbers(dtype, 200)
+    with open_session(protocol, 3, dtype=dtype) as s:
+        assert np.array_equal(mpc.sort(s.input(X)).reveal(), np.sort(X))
+
+
+def test_ranges_that_leave_64_bits():
+    with open_session("helper", 3, dtype=mpc.fixed128(40)) as s:
+        assert abs((s.input(1e5) * s.input(1e5)).reveal() - 1e10) < 1e-6
+    with open_session("helper", 3, dtype=mpc.fixed128(20)) as s:
+        assert (s.input(2.0**40) * s.input(2.0**40)).reveal() == 2.0**80
+    with open_session("helper", 3, dtype=mpc.fixed32(8)) as s, pytest.warns(RangeWarning, match=r"fixed32\.8.*fixed64"):
+        (s.input(100.0, low=-200, high=200) * s.input(100.0, low=-200, high=200)).reveal()
+
+
+def test_a_session_has_one_width():
+    with open_session("helper", 3, dtype=mpc.fixed128(40)) as s:
+        x = s.input(1.5)
+        for wrong in (lambda: x.astype(mpc.fixed64(16)), lambda: s.input(1.0, dtype=mpc.fixed32(8))):
+            with pytest.raises(TypeMismatch, match=r"mpc\.fixed128"):
+                wrong()
+        assert str(x.astype(mpc.fixed128(16)).dtype) == "fixed128.16"
+
+
+@each_setting
+@each_dtype
+def test_rehearsed_is_measured(dtype: mpc.DType, protocol: str, n: int):
+    X = numbers(dtype, 300)
+    with open_session(protocol, n, dtype=dtype) as s:
+        x, y = s.input(X), s.input(X[::-1], owner=n - 1)
+        z = mpc.where(x < y, x * y, mpc.nn.relu(x)) + mpc.sort(x) + mpc.sin(y)
+        cost = s.cost(z)
+        z.reveal()
+        backend = s._backend
+        assert {k: b for k, b in backend.links.items() if b} == {k: b for k, b in cost.links.items() if b}  # type: ignore[union-attr]
+        assert cost.rounds == backend.rounds  # type: ignore[union-attr]
+
+
+def test_a_program_survives_its_binary_form():
+    with open_session("helper", 3, dtype=mpc.fixed128(40)) as s:
+        program = s.equations([mpc.sin(s.input(1.0)) * 2.0**50])
+    again = Program.unpack(program.pack())
+    assert again.ring == "2^128"
+    assert again.digest == program.digest
