@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Every run starts several processes: without its compiled modules each of them would compile all of mpc for half a second.
+unexport PYTHONDONTWRITEBYTECODE
 CORE := build/native
 NATIVE := $(wildcard native/*.c native/*.h native/*.inc) native/build.py setup.py pyproject.toml
 
@@ -16,8 +18,9 @@ $(VENV)/installed: pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
 	touch $@
 
+# Installing builds the native core too: again only where a source is newer.
 $(VENV)/built: $(VENV)/installed $(NATIVE)
-	$(PY) setup.py --quiet build_ext --inplace
+	test -z "$$(find $(NATIVE) -newer mpc/_native.abi3.so 2>&1)" || $(PY) setup.py --quiet build_ext --inplace
 	touch $@
 
 demo: build

@@ -13,6 +13,7 @@ class MPCError(Exception):
     """Base of all errors of this package. `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+    echo = False  # whether it merely repeats why another party ended the session
 
 
 class SecretBranchError(MPCError):

@@ -72,7 +72,10 @@ def _broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ShapeMismatch(f"shapes {' and '.join(map(str, shapes))} do not broadcast") from None
+        raise ShapeMismatch(
+            f"shapes {' and '.join(map(str, shapes))} do not broadcast: from the last axis on, sizes are equal or one is 1; "
+            "x[:, None] adds an axis"
+        ) from None
 
 
 def _linear(types: Sequence[Type], params: Params) -> Type:

@@ -213,10 +213,19 @@ def matmul(x: Any, y: Any) -> Array:
     x2 = _reshape_any(x, (1, *x.shape)) if x.ndim == 1 else x
     y2 = _reshape_any(y, (*y.shape, 1)) if y.ndim == 1 else y
     if x2.shape[-1] != y2.shape[-2]:
-        raise ShapeMismatch(f"cannot multiply matrices of shapes {shapes[0]} and {shapes[1]} (at {user_line()})")
+        fits = _what_fits(x2.shape, y2.shape)
+        raise ShapeMismatch(f"cannot multiply matrices of shapes {shapes[0]} and {shapes[1]} (at {user_line()}): {fits}")
     z = product("matmul", x2, y2)
     shape = (*z.shape[:-2], *([] if x.ndim == 1 else [z.shape[-2]]), *([] if y.ndim == 1 else [z.shape[-1]]))
     return reshape(z, shape) if shape != z.shape else z
+
+
+def _what_fits(x: tuple[int, ...], y: tuple[int, ...]) -> str:
+    if x[-1] == y[-1]:
+        return "the second one transposed (y.mT) would fit"
+    if x[-2] == y[-2]:
+        return "the first one transposed (x.mT) would fit"
+    return f"the first has {x[-1]} columns, the second {y[-2]} rows"
 
 
 def _reshape_any(x: Any, shape: tuple[int, ...]) -> Any:

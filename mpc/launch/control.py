@@ -55,8 +55,8 @@ def error_fields(error: BaseException, me: int) -> dict[str, Any]:
     """An exception as plain fields. Of an exception that is not ours only the class travels: its text may hold values."""
     if isinstance(error, MPCError):
         return {"kind": type(error).__name__, "args": [a if a is None or isinstance(a, int) else str(a) for a in error.args],
-                "where": getattr(error, "where", "")}  # fmt: skip
-    return {"kind": "MPCError", "args": [f"party {me} failed with {type(error).__name__}"], "where": ""}
+                "where": getattr(error, "where", ""), "echo": error.echo}  # fmt: skip
+    return {"kind": "MPCError", "args": [f"party {me} failed with {type(error).__name__}"], "where": "", "echo": False}
 
 
 def error_from(plain: dict[str, Any]) -> MPCError:
@@ -64,4 +64,5 @@ def error_from(plain: dict[str, Any]) -> MPCError:
     error = kind(*plain["args"]) if isinstance(kind, type) and issubclass(kind, MPCError) else MPCError(*plain["args"])
     if plain["where"] and hasattr(error, "where"):
         error.where = plain["where"]
+    error.echo = plain["echo"]
     return error

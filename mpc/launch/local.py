@@ -274,8 +274,8 @@ class LocalCluster(Backend):
                 elif header["is"] == "progress" and self._progress is not None:
                     self._progress(header["rounds"], header["bytes"], header["where"])
             dead = [p for p, child in enumerate(self._children) if child.poll() is not None and p not in answers]
-            if any(not isinstance(error, PeerLost) for error in errors.values()):
-                break  # a cause, where a loss may be the echo of another's
+            if not all(map(_may_follow, errors.values())):
+                break
             if (dead or errors) and limit is None:
                 limit = time.monotonic() + GRACE_SECONDS
             if limit is not None and time.monotonic() > limit:
@@ -295,7 +295,7 @@ class LocalCluster(Backend):
             ended = f"was killed by signal {-how}" if how is not None and how < 0 else f"ended with status {how}"
             seen = reports[0] if reports else None
             return PeerLost(gone[0], ended, seen.round if seen else None, seen.where if seen else "")
-        causes = sorted(errors.values(), key=lambda e: isinstance(e, PeerLost))
+        causes = sorted(errors.values(), key=_may_follow)
         if causes:
             return causes[0]
         silent = [p for p in range(self.processes) if p not in answers]
@@ -325,3 +325,8 @@ class LocalCluster(Backend):
         self._context.term()
         self._children, self._sockets = [], []
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _may_follow(error: MPCError) -> bool:
+    """Whether another party's error may be the cause of this one."""
+    return isinstance(error, PeerLost) or error.echo

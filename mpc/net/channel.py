@@ -24,7 +24,9 @@ def aborted(by: int, blame: int, reason: str, round: int | None, code: int = Pee
     """The error at a party that was told of an abort by party `by`: of the same exit code if nothing had begun."""
     for kind in (Refused, ConfigError):
         if code == kind.exit_code:
-            return kind(f"party {by} ended the session: {reason}")
+            error = kind(f"party {by} ended the session: {reason}")
+            error.echo = True
+            return error
     return PeerLost(blame, f"ended the session: {reason}" if by == blame else f"{reason} (says party {by})", round)
 
 
