@@ -12,10 +12,11 @@ NATIVE := $(wildcard native/*.c native/*.h native/*.inc) native/build.py setup.p
 
 build: $(VENV)/built
 
+# Modules are compiled when they are first imported, not all of every package now: that took longer than to download them.
 $(VENV)/installed: pyproject.toml
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check setuptools wheel cffi
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-build-isolation --editable '.[dev]'
 	touch $@
 
 # Installing builds the native core too: again only where a source is newer.
