@@ -192,7 +192,7 @@ def _key_width(key: Array) -> int:
 
 def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
     groups, n = keys[0].shape
-    offsets = np.arange(groups)[:, None] * n
+    offsets = np.arange(groups, dtype=object)[:, None] * n  # shifted by up to 96 bits
     flat = [reshape(c, (groups * n, *c.shape[2:])) for c in columns]
 
     def move(columns: list[Array], ranks: Array, shift: int) -> list[Array]:

@@ -80,6 +80,11 @@ class Ring:
     def __init__(self) -> None:
         self.kernels = kernels()
 
+    @property
+    def drawn(self) -> int:
+        """Bytes of its stream that a random word takes: in a field twice its own, so that it is as good as uniform."""
+        return self.word.itemsize * (2 if self.primes else 1)
+
     # ---- memory and calls: what Shapes replaces ----
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
         return np.empty(shape, dtype or self.word)
@@ -519,7 +524,7 @@ class Ring:
     def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
         """(one-hot correction, sign +-1 as words) for the mask digit r mod 2^k; the stream is P0's alone."""
         n = r.size
-        e, s = self.empty((n * max(1, (1 << k) // 64),)), self.empty((n,))
+        e, s = self.empty((n * max(1, (1 << k) // 64),), WORD), self.empty((n,))
         self.call("lookup_deal_u64", e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
         return e, s
 
