@@ -73,6 +73,7 @@ class Ring:
     abstract = False
     name = "2^64"  # as types of values name it
     bits = 64  # of a word: what depends on the width reads it here, so that a protocol runs over other rings too
+    limb = 64  # bits of a limb: what is compared at once
     primes: tuple[int, ...] = ()  # of a field
     word: np.dtype[Any] = WORD  # dtype of a number; packed bits are u64 words in every ring
     compare_counts = staticmethod(compare_counts)
@@ -560,7 +561,7 @@ class Shapes(Ring):
     abstract = True
 
     def __init__(self, ring: Ring | type[Ring] = Ring) -> None:
-        self.name, self.bits, self.word, self.primes = ring.name, ring.bits, ring.word, ring.primes
+        self.name, self.bits, self.limb, self.word, self.primes = ring.name, ring.bits, ring.limb, ring.word, ring.primes
         self.multiplications = 0  # in products of arrays
         self.words = 0  # written by kernels
 
