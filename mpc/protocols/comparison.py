@@ -133,11 +133,13 @@ def _wide(
     """
     n, width = len(tests), p.ring.limb
     upper = [(x, True) for x, _ in tests] + [(x, False) for x, equal in tests if not equal]
+
+    def tree(k: int) -> int:
+        return Field.TREE + 12 * (k % n) + 3 * (1 + k // n)
+
     low, high = yield from together(
         _limb(p, tape, tests, mask, width, tree=lambda k: Field.TREE + 12 * k),
-        _limb(
-            p, tape, upper, mask, bits - width, sign_bit, 1, Field.HOT + 1, lambda k: Field.TREE + 12 * (k % n) + 3 + k // n * 3
-        ),
+        _limb(p, tape, upper, mask, bits - width, sign_bit, 1, Field.HOT + 1, tree),
     )
     size = (tests[0][0].size,)
     both = yield from together(

@@ -576,7 +576,7 @@ class Shapes(Ring):
         return blank(np.shape(x), self.word)
 
     def limbs(self, x: Array) -> list[Array]:
-        return [blank(x.shape)] * max(1, self.bits // 64)
+        return [blank(x.shape)] * -(-self.bits // self.limb)
 
     def from_limbs(self, limbs: Sequence[Array]) -> Array:
         return blank(limbs[0].shape, self.word)
