@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import UsageError
 from .ir.trace import user_line
-from .ir.types import BOOL
+from .ir.types import BOOL, INT64
 from .lang import core
 from .lang.array import Array, tracing, whole
 from .lang.core import add, less, multiply, reshape, retype, shift_right, subtract
@@ -48,9 +48,15 @@ def bits(source: Source, shape: Shape = ()) -> Array:
 
 
 def words(source: Source, shape: Shape, count: int) -> Array:
-    """Uniform int64 from 0 to 2^count - 1, count < 64. One round, `count` bits an element online."""
-    if not 0 < count < 64:
-        raise UsageError(f"random words of {count} bits: choose 1 to 63 (at {user_line()})")
+    """Uniform int64 from 0 to 2^count - 1, count < 64 and less than the bits of the session's integers. One round, `count` bits
+    an element online."""
+    own = INT64.within((tracing.get() or source.scope).settings.dtype.ring)
+    most = min(63, (own.bounds[1] + 1).bit_length() - 1)
+    if not 0 < count <= most:
+        raise UsageError(
+            f"random words of {count} bits at {user_line()}: {own} takes 1 to {most}. More are in a session with "
+            "dtype=mpc.fixed64(f)"
+        )
     return from_bits(bits(source, (count, *_tuple(shape))), range(count))
 
 

@@ -261,14 +261,21 @@ op("max int", lambda x: (x.max(), x.min()), HALF)
 # ---- conversions ----
 op("to int64", lambda x: x.astype(mpc.int64), WIDE, expected=lambda x: np.floor(x).astype(np.int64))
 op("to bool", lambda x: x.astype(mpc.bool), SMALL, expected=lambda x: x != 0)
-op("int to fixed", lambda x: x.astype(mpc.fixed64(16)), ints(20), expected=lambda x: x.astype(float))
-op("to more bits", lambda x: x.astype(mpc.fixed64(24)), SMALL, expected=lambda x: x)
-op("to fewer bits", lambda x: x.astype(mpc.fixed64(8)), SMALL, expected=lambda x: x, tol=2.0**-8)
+
+
+def scaled(x: Any, fraction: int) -> Any:
+    """x with so many fraction bits, in its own ring."""
+    return x.astype(mpc.DType("fixed", fraction, x.dtype.ring))
+
+
+op("int to fixed", lambda x: x.astype(float), ints(20), expected=lambda x: x.astype(float))
+op("to more bits", lambda x: scaled(x, 24), SMALL, expected=lambda x: x)
+op("to fewer bits", lambda x: scaled(x, 8), SMALL, expected=lambda x: x, tol=2.0**-8)
 op("bool to int64", lambda x: x.astype(mpc.int64), P, expected=lambda x: x.astype(np.int64))
-op("bool to fixed", lambda x: x.astype(mpc.fixed64(16)), P, expected=lambda x: x.astype(float))
+op("bool to fixed", lambda x: scaled(x, 16), P, expected=lambda x: x.astype(float))
 op(
     "mixed scales",
-    lambda x: (x.astype(mpc.fixed64(24)) + x, x * x.astype(mpc.fixed64(8))),
+    lambda x: (scaled(x, 24) + x, x * scaled(x, 8)),
     np.arange(-8, 8) / 4,
     expected=lambda x: (x + x, x * x),
     tol=ULP,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mpc
+from mpc.errors import TypeMismatch, UsageError
 from mpc.lang.session import Session
+from mpc.run.rehearse import rehearse
 
 from .memory import open_session, settings
 from .operations import OPERATIONS, ULP, Operation, results
@@ -37,7 +41,7 @@ def check(found: list[np.ndarray], operation: Operation) -> None:
     for k, (got, want) in enumerate(zip(found, map(np.asarray, wanted), strict=True)):
         assert got.shape == want.shape, f"result {k} has shape {got.shape}, not {want.shape}"
         bound = np.broadcast_to(operation.bound(), want.shape)
-        if not np.any(bound):
+        if not np.any(bound) or want.dtype.kind == "b":
             assert got.dtype == want.dtype, f"result {k} has dtype {got.dtype}, not {want.dtype}"
             wrong = got != want
         else:
@@ -53,6 +57,117 @@ def check(found: list[np.ndarray], operation: Operation) -> None:
 def test_operation(operation: Operation, protocol: str, n: int):
     with open_session(protocol, n) as s:
         check(evaluate(s, operation), operation)
+
+
+# ---- sessions of other rings: the same operations, on inputs that fit ----
+WIDE, NARROW, FIELD = mpc.fixed128(16), mpc.fixed32(8), mpc.field(2**61 - 1)
+ENDS, SCALE, GRID = "its domain ends elsewhere", "names a scale of 64 bits", "its public numbers are multiples of 2^-16"
+LEFT_OUT = {  # why
+    WIDE: {f"{f} of huge numbers": ENDS for f in ("reciprocal", "rsqrt", "sqrt", "log")} | {"asinh saturates": ENDS},
+    NARROW: {
+        **dict.fromkeys(("exp", "expm1", "exp saturates"), ENDS),
+        **dict.fromkeys(("conv", "multiply domain ends"), SCALE),
+        **dict.fromkeys(("nn.conv2d public filters", "nn.conv2d public images", "linear public"), GRID),
+        "linear tails are exact": "its inputs are 2^-16 apart",
+        **dict.fromkeys(("sin", "cos"), "without a gate the error is |x| 2^-15 (`plain`)"),
+    },
+    FIELD: {"divide int": "a quotient in a field is another number"},
+}
+# what a ring refuses, and how
+FUNCTIONS = r"reciprocal|sqrt|\blog(\d|_|\b)|softmax|^divide$|divide (of|by)|power (of halves|negative)|\bstd\b"
+FUNCTIONS += r"|\batan|\btan\b|asin|acosh|cbrt|layer_norm|batch_norm secret|cosine_similarity|cross entropy"
+ORDER = r"^[<>]|absolute|max|\bsign\b|relu|fraction|fixed|mean|conv|exp|gelu|log of|sin |sort|public branches"
+REFUSED = {
+    WIDE: (r"(?!)", UsageError, ""),
+    NARROW: (rf"^(?!approximate).*({FUNCTIONS})", UsageError, "32 bits have no room"),
+    FIELD: (ORDER, TypeMismatch, "has no meaning in field"),
+}
+OWN = {"add int", "subtract int", "negative int", "multiply int", "matmul int wraps", "absolute int"}  # leave int64
+QUICK = {  # every kind of gate: the rest of the product is slow
+    *("add fixed", "sum axis", "index negative steps", "multiply", "multiply int", "multiply public fraction", "matmul"),
+    *("nn.conv2d everything", "nn.conv_transpose2d", "< fixed", "< lowest int", "== fixed", "== all extremes", "logic long"),
+    *("multiply bool", "where", "where public branch", "relu", "relu int", "to int64", "to bool", "mixed scales", "mean"),
+    *("mean of int", "sigmoid", "exp", "sin of a matrix of int", "reciprocal", "log ends", "approximate sqrt", "permute"),
+    *("sort", "sort long rows", "argmax int", "take and put at secret places", "fori compares", "dynamic_slice", "power"),
+    *("function of a tree", "gradient of a layer", "add bool", "power of int", "where int", "concatenate bool"),
+}
+
+
+def fitted(x: np.ndarray, dtype: mpc.DType) -> np.ndarray:
+    """Inputs made for words of 64 bits, in another ring: numbers keep their words' place near the ends of the range."""
+    if dtype is WIDE or x.dtype.kind == "b" or not x.size:
+        return x
+    if dtype is FIELD:
+        return np.asarray(np.fmod(x, dtype.primes[0]), np.int64)
+    words = np.rint(x / ULP) if x.dtype.kind == "f" else x
+    top = int(np.abs(words.astype(object)).max()).bit_length()
+    if x.dtype.kind == "f":
+        return np.rint(x * 2**8) / 2**8 if top <= 30 else np.fmod(words, 2.0 ** min(28, top - 32)) / 2**8
+    return x if top <= 30 else x.astype(np.int32).astype(np.int64) if top > 62 else np.fmod(x, 1 << top - 32)
+
+
+def in_ring(operation: Operation, dtype: mpc.DType) -> Operation:
+    """The operation there, and what it gives: integers modulo the ring, reals in units of the scale, to one unit more where
+    there are fewer bits."""
+    exact = dtype is FIELD or (dtype is WIDE and operation.name in OWN)
+
+    def integers(x: np.ndarray) -> np.ndarray:
+        low, high = mpc.iinfo(mpc.DType("int", 0, dtype.ring))[1:3]
+        signed = (x.astype(object) - low) % (high - low + 1) + low
+        return np.asarray(signed, object if np.any((signed < -(2**63)) | (signed >= 2**63)) else np.int64)
+
+    def expected(*inputs: np.ndarray) -> list[np.ndarray]:
+        arrays = [x.astype(object) if exact and x.dtype.kind == "i" else x for x in inputs]
+        with np.errstate(over="ignore"):
+            found = list(map(np.asarray, results(operation.expected(*arrays))))
+        return [integers(w) if w.dtype.kind in "iuO" else w for w in found]
+
+    def tolerance(*inputs: np.ndarray) -> Any:
+        bound = operation.tolerance(*inputs) if callable(operation.tolerance) else operation.tolerance
+        real = any(np.asarray(w).dtype.kind == "f" for w in expected(*inputs))
+        return bound * 2**8 + 2.0**-8 * real if dtype is NARROW else bound
+
+    inputs = tuple(fitted(x, dtype) for x in operation.inputs)
+    return Operation(operation.name, operation.f, inputs, expected, tolerance)
+
+
+def conforms(operation: Operation, protocol: str, n: int, dtype: mpc.DType) -> None:
+    """Right, at the cost that the rehearsal counts; or refused as it should be."""
+    pattern, error, text = REFUSED[dtype]
+    with open_session(protocol, n, dtype=dtype) as s:
+        if re.search(pattern, operation.name):
+            with pytest.raises(error, match=text):
+                evaluate(s, in_ring(operation, dtype))
+            return
+        check(evaluate(s, in_ring(operation, dtype)), in_ring(operation, dtype))
+        backend = s._backend
+        cost = rehearse(backend.programs[-1], s.protocol, n)
+        assert cost.rounds == backend.rounds
+        assert {k: b for k, b in cost.links.items() if b} == {k: b for k, b in backend.links.items() if b}
+
+
+def whole(operation: Operation) -> bool:
+    return all(x.dtype.kind in "bi" for x in operation.inputs)
+
+
+IN_RINGS = [
+    pytest.param(o, p, n, dtype, id=f"{dtype}-{p}-{n}-{o}", marks=[] if n == 3 and o.name in QUICK else [pytest.mark.slow])
+    for dtype in (WIDE, NARROW, FIELD)
+    for p, n in SETTINGS
+    for o in OPERATIONS
+    if o.name not in LEFT_OUT[dtype] and (dtype is not FIELD or whole(o))
+]
+
+
+@pytest.mark.parametrize(("operation", "protocol", "n", "dtype"), IN_RINGS)
+def test_operation_in_another_ring(operation: Operation, protocol: str, n: int, dtype: mpc.DType):
+    conforms(operation, protocol, n, dtype)
+
+
+def test_what_is_left_out_exists():
+    names = {o.name for o in OPERATIONS}
+    assert names >= QUICK | OWN
+    assert all(names >= set(left) for left in LEFT_OUT.values())
 
 
 # ---- large arrays, which run in chunks ----

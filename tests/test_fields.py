@@ -13,14 +13,14 @@ import sympy
 
 import mpc
 from mpc.errors import InputError, MPCError, RangeError, Singular, TypeMismatch, UsageError
+from mpc.lang.array import Settings
 from mpc.lang.session import Session
 from mpc.linalg.exact import field_solve
 from mpc.protocols.base import available
-from mpc.ring.residues import Residues
 from mpc.run.rehearse import rehearse
 
 from .memory import open_session, settings
-from .test_transcripts import LIMIT, Recorder
+from .test_transcripts import LIMIT, recorder, recorders
 
 M61, P62, P63 = 2**61 - 1, 2**62 - 57, 2**63 - 25
 FIELDS = {"2^61 - 1": mpc.field(M61), "largest": mpc.field(P63), "three primes": mpc.field(M61, P63, P62)}
@@ -428,31 +428,21 @@ def test_what_a_party_receives_is_uniform(protocol: str, n: int, gate: str, p: i
         assert seen or gate == "input and reveal"
 
 
-class FieldRecorder(Recorder, Residues):
-    """Notes which words hide what (see `Recorder`)."""
-
-    def __init__(self) -> None:
-        Residues.__init__(self, [M61])
-        self.hidden = {}
-
-    def mask(self, x: np.ndarray, stream: Any) -> tuple[np.ndarray, np.ndarray]:
-        key, at = stream.keys[0].tobytes(), stream.at
-        self.hidden.setdefault((key, stream.name), []).append((at, at + x.size, self.solid(x).reshape(-1).copy()))
-        return super().mask(x, stream)
-
-
 @pytest.mark.parametrize(("protocol", "n"), PRIVATE, ids=lambda v: str(v))
-def test_no_random_word_hides_two_things(protocol: str, n: int):
-    with open_session(protocol, n, dtype=mpc.field(M61), seed=5, ring=FieldRecorder) as s:
+@pytest.mark.parametrize("field", ["2^61 - 1", "three primes"])
+def test_no_random_word_hides_two_things(protocol: str, n: int, field: str):
+    ring = Settings(dtype=FIELDS[field]).ring
+    with open_session(protocol, n, dtype=FIELDS[field], seed=5, ring=lambda: recorder(ring)) as s:
         x, y = s.input(random.integers(0, M61, (6, 6)), owner=0), s.input(random.integers(1, M61, (6, 6)), owner=n - 1)
+        c = s.input(np.ones((400, 20), bool), owner=0)
         z: list[Any] = []
         for _ in range(2):
             z += [x * y, x @ y, x.T @ y, y / x, mpc.linalg.solve(x, y), mpc.linalg.det(y), x == y, mpc.where(x == y, x, y)]
-            s.reveal(*z)
+            s.reveal(*z, *mpc.shuffle(np.broadcast_to(x[:1], (400, 6)), c, c), mpc.random.bits(x, 70))
         s.reveal(x, *z[:3], to=n - 1)
-        recorders = [party.ring for party in s._backend.parties if isinstance(party.ring, FieldRecorder)]
-        assert any(r.hidden for r in recorders)
-        for r in recorders:
+        found = recorders(s)
+        assert any(r.hidden for r in found)
+        for r in found:
             assert not r.reused()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 import mpc
-from mpc.errors import RangeError, RangeWarning, TypeMismatch
+from mpc.errors import RangeError, RangeWarning, TypeMismatch, UsageError
 from mpc.ir.program import Program
 
 from .memory import open_session, settings
@@ -137,6 +138,85 @@ def test_a_session_has_one_width():
             with pytest.raises(TypeMismatch, match=r"mpc\.fixed128"):
                 wrong()
         assert str(x.astype(mpc.fixed128(16)).dtype) == "fixed128.16"
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64"])
+def test_integers_of_other_widths_are_refused(dtype: mpc.DType, name: str):
+    """But for data, which become the session's own integers."""
+    numpys, own, values = np.dtype(name), getattr(mpc, name), np.array([1, 2, 100], name)
+    with open_session("helper", 3, dtype=dtype) as s:
+        x, c = s.input(np.array([5, 6, 7])), s.input(np.array([True, False, True]))
+        for wrong in (
+            lambda: x.astype(numpys),
+            lambda: x.astype(own),
+            lambda: mpc.asarray(x, dtype=numpys),
+            lambda: mpc.sum(x, dtype=own),
+            lambda: mpc.zeros_like(x, dtype=numpys),
+            lambda: mpc.full_like(x, 3, dtype=own),
+            lambda: mpc.from_bits(mpc.bits(x, [0, 1]), dtype=own),
+            lambda: s.input(values, dtype=own),
+        ):
+            with pytest.raises(TypeMismatch, match=rf"{name}.*mpc\.int64.*mpc\.fixed64"):
+                wrong()
+        found = s.reveal(s.input(values), x + values, np.where(c, values, x), mpc.concatenate([x, values]), c * values,
+                         *mpc.permute(s.input(np.array([2, 0, 1])), values, x), mpc.sort(s.input(values)))  # fmt: skip
+    wanted = [values, [6, 8, 107], [1, 6, 100], [5, 6, 7, 1, 2, 100], [1, 0, 100], [2, 100, 1], [6, 7, 5], values]
+    for got, want in zip(found, wanted, strict=True):
+        assert got.dtype == np.int64
+        assert got.tolist() == list(want)
+
+
+@each_dtype
+def test_limits_of_types(dtype: mpc.DType):
+    with open_session("plain", 3, dtype=dtype) as s:
+        x = s.input(np.array([3, 5, 3]))
+        info, whole = mpc.finfo(dtype), mpc.iinfo(x)
+        assert (info.bits, whole.bits) == (dtype.bits, dtype.bits)
+        assert s.input(info.max).reveal() == info.max
+        with pytest.raises(RangeError):
+            s.input(2.0 ** (dtype.bits - 2 - dtype.fraction))
+        top = s.input(np.array([whole.max, whole.min], object))
+        assert [int(v) for v in top.reveal()] == [whole.max, whole.min]
+        assert np.array_equal(mpc.zeros(2, dtype=x.dtype), np.zeros(2, np.int64))
+        assert mpc.result_type(x, np.zeros(2, np.uint8)) == x.dtype
+        assert mpc.group_by(x, x).sums[0].reveal().tolist() == [6, 5, 0]
+
+
+@pytest.mark.parametrize("dtype", [mpc.fixed64(16), mpc.fixed128(40), mpc.fixed32(8)], ids=str)
+def test_bits_and_shifts(dtype: mpc.DType):
+    """Whole words of bits give no warning; a public shift that is none has an error."""
+    X, last = np.array([5, -3, 7]), dtype.bits - 1
+    with open_session("plain", 3, dtype=dtype) as s:
+        x = s.input(X, low=-10, high=10)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = s.reveal(mpc.from_bits(mpc.bits(x)), x & x[::-1], x ^ -1, x << (x * 0 + 1), x >> 1, x >> last)
+        for got, want in zip(found, (X, X & X[::-1], X ^ -1, X << 1, X >> 1, X >> 63), strict=True):
+            assert np.array_equal(got, want)
+        for wrong in (lambda: x << -1, lambda: x >> -1, lambda: x << np.array([1, -2, 0]), lambda: x >> last + 1):
+            with pytest.raises(UsageError, match=rf"0 to {last} bits"):
+                wrong()
+
+
+@pytest.mark.parametrize("dtype", [mpc.fixed64(16), mpc.fixed128(16), mpc.fixed32(8)], ids=str)
+@pytest.mark.parametrize("size", ["small", "large", "several"])
+def test_division_by_public_integers(dtype: mpc.DType, size: str):
+    top = dtype.bits - 3
+    X = [s * (1 << k) + e for k in range(top) for s in (1, -1) for e in (-1, 0, 1)] + [2**top - 1, 1 - 2**top]
+    Y = {"small": [7], "large": [-(1 << top - 2) - 1], "several": [(1 << k % (top - 1)) + 1 for k in range(len(X))]}[size]
+    with open_session("plain", 3, dtype=dtype) as s:
+        quotient, rest = s.reveal(*divmod(s.input(np.array(X, object)), np.array(Y, object)))
+    wanted = [divmod(x, y) for x, y in zip(X, Y * (len(X) // len(Y)), strict=True)]
+    assert list(zip(map(int, quotient), map(int, rest), strict=True)) == wanted
+
+
+def test_random_words_fit_the_word():
+    with open_session("helper", 3, dtype=mpc.fixed32(8)) as s:
+        assert (mpc.random.words(s, 40, 31).reveal() >= 0).all()
+        for wrong in (lambda: mpc.random.words(s, 4, 32), lambda: mpc.random.private(s.input(np.arange(3)), 1.0, 1.0)):
+            with pytest.raises(UsageError, match=r"1 to 31.*mpc\.fixed64"):
+                wrong()
 
 
 @each_setting

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import mpc
+from mpc.lang.array import Settings
 from mpc.lang.session import Session
 from mpc.lang.sorting import _key_bits
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Origin, available
 from mpc.protocols.replicated import Replicated
+from mpc.ring.composed import Composed
 from mpc.ring.prg import Name, Stream
 from mpc.ring.ring import Ring
 
@@ -299,6 +301,7 @@ MASKS = {
     "mask_u64": (2, 3, 4, 5, 6),
     "prg_add_u64": (1, 2, 4, 6, 7),
     "prg_add_u32": (1, 2, 4, 6, 7),
+    "prg_add_u128": (1, 2, 4, 6, 7),
     "prg_xor_u64": (1, 2, 3, 5, 6),
     "mul_pair_u64": (None, 5, 7, 8, 9),
     "mul_beaver_u64": (None, 5, 9, 10, 11),
@@ -323,12 +326,37 @@ EXPAND = {
 }
 
 
+# words of a stream that an element takes, and of how many words positions are a multiple (`native/mpc_kernels.h`)
+UNITS = {"prg_add_u32": 0.5, "prg_add_u128": 2}
+ALIGNED = {"prg_xor_u64": 8, "prg_add_u128": 512}
+
+
+class Use(NamedTuple):
+    """Elements start .. stop - 1 of a stream, of `unit` words each, hide `what`."""
+
+    start: int
+    stop: int
+    unit: float
+    what: Any
+
+    @property
+    def words(self) -> tuple[float, float]:
+        return self.start * self.unit, self.stop * self.unit
+
+    def same(self, other: Use) -> bool:
+        """Whether they hide the same where they overlap."""
+        if self.what is TOKEN or other.what is TOKEN or self.unit != other.unit:
+            return False
+        first, last = max(self.start, other.start), min(self.stop, other.stop)
+        return np.array_equal(*(u.what[first - u.start : last - u.start] for u in (self, other)))
+
+
 class Recorder(Ring):
-    """Notes under which address which words are hidden: (key, name) -> [(start, stop, what)]."""
+    """Notes under which address which words are hidden: (key, name) -> uses. `recorder` makes one of any ring."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden: dict[tuple[bytes, int], list[tuple[int, int, Any]]] = {}
+        self.hidden: dict[tuple[bytes, int], list[Use]] = {}
 
     def call(self, kernel: str, *args: Any) -> None:
         super().call(kernel, *args)
@@ -342,38 +370,63 @@ class Recorder(Ring):
             return  # the dealt word is given
         if kernel == "prg_u64" and name & 0xFF != RHO:
             return  # expands a dealt word, or a mask again
-        data = TOKEN if what is None or name & 0xFF == RHO else args[what].reshape(-1).copy()
-        if kernel != "mask_u64" and data is not TOKEN and not data.any():
+        data = TOKEN if what is None or name & 0xFF == RHO else flat(args[what])
+        if kernel != "mask_u64" and data is not TOKEN and not data.view(np.uint8).any():
             return  # the stream itself: a mask that is known to its owner, expanded again
-        for key in keys:
-            self.hidden.setdefault((key.tobytes(), name), []).append((at, at + size, data))
+        unit = 2 * len(self.primes) if kernel.startswith("field") else UNITS.get(kernel, 1)
+        self.note(Stream(keys, name, at), size, data, unit)
+        assert at * unit % ALIGNED.get(kernel, 2) == 0, f"{kernel} does not begin at element {at}"
+
+    def note(self, stream: Stream, size: int, data: Any, unit: float) -> None:
+        for key in stream.keys:
+            use = Use(stream.at, stream.at + size, unit, data)
+            self.hidden.setdefault((key.tobytes(), stream.name), []).append(use)
+
+    # composed rings expand the stream first
+    def mask(self, x: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(self, Composed):
+            self.note(stream, x.size, flat(x), self.drawn / 8)
+        return super().mask(x, stream)
 
     def reused(self) -> list[str]:
         """Addresses that hide two different things."""
         out = []
         for (_, name), uses in self.hidden.items():
-            uses.sort(key=lambda u: u[:2])
-            for i, (start, stop, data) in enumerate(uses):
-                for other, end, same in uses[i + 1 :]:
-                    if other >= stop:
+            uses.sort(key=lambda u: u.words)
+            for i, use in enumerate(uses):
+                for other in uses[i + 1 :]:
+                    if other.words[0] >= use.words[1]:
                         break
-                    last = min(stop, end)
-                    if (
-                        data is TOKEN
-                        or same is TOKEN
-                        or not np.array_equal(data[other - start : last - start], same[: last - other])
-                    ):
-                        out.append(
-                            f"epoch {name >> 40}, node {name >> 8 & 0xFFFFFFFF}, field {name & 255}, words {other} to {last}"
-                        )
+                    if not use.same(other):
+                        place = f"epoch {name >> 40}, node {name >> 8 & 0xFFFFFFFF}, field {name & 255}"
+                        out.append(f"{place}, words {other.words[0]} to {min(use.words[1], other.words[1])}")
         return out
 
 
-def recorded(protocol: str, n: int, size: int, truncation: str = "dither") -> list[Recorder]:
+def flat(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x).reshape(-1).copy()
+
+
+def recorder(ring: Ring) -> Recorder:
+    """The ring, as one that notes."""
+    made = object.__new__(type("Recorder", (Recorder, type(ring)), {}))
+    made.__dict__ |= {**vars(ring), "hidden": {}}
+    return made
+
+
+def recorders(session: Session) -> list[Recorder]:
+    """Of its processes that compute."""
+    return [
+        ring for p in session._backend.parties for ring in {p.ring, getattr(p, "exact", p.ring)} if isinstance(ring, Recorder)
+    ]
+
+
+def recorded(protocol: str, n: int, size: int, truncation: str = "dither", dtype: mpc.DType | None = None) -> list[Recorder]:
     """A session of several runs with many gates on shared operands, views and stored values."""
     rng = np.random.default_rng(11)
-    side = size // 100
-    with open_session(protocol, n, truncation, seed=13, ring=Recorder) as s:
+    side, narrow = size // 100, dtype is not None and dtype.bits == 32
+    ring = Settings(truncation, dtype or mpc.fixed64(16)).ring
+    with open_session(protocol, n, truncation, dtype, seed=13, ring=lambda: recorder(ring)) as s:
         x, y = s.input(rng.uniform(-2, 2, size), owner=0), s.input(rng.uniform(-2, 2, size), owner=n - 1)
         c = s.input(rng.random(size) < 0.5, owner=0)
         for _ in range(2):
@@ -386,10 +439,24 @@ def recorded(protocol: str, n: int, size: int, truncation: str = "dither") -> li
             z += [mpc.nn.conv2d(x.reshape(1, side, 10, 10), y[: 9 * side].reshape(1, side, 3, 3), padding=1)]
             s.reveal(*z[-6:])
             z += [*mpc.sort_by(x, x, y, c, bits=8), *mpc.shuffle(x, c), mpc.sort(x.reshape(-1, 4)), mpc.sort(x[:200])]
-            s.reveal(*z[-7:])
-            s.reveal(mpc.nn.sigmoid(x[:500]), 1 / (x[:500] + 3), mpc.exp(x[:500]), *z[:3], to=0)
+            z += [mpc.random.bits(x, 70)]
+            s.reveal(*z[-8:])
+            some = [mpc.nn.sigmoid(x[:500]), mpc.exp(x[:500])]
+            s.reveal(*some, *([] if narrow else [1 / (x[:500] + 3)]), *z[:3], to=0)
         s.reveal(x, y, c, to=n - 1)
-        return [party.ring if isinstance(party.ring, Recorder) else Recorder() for party in s._backend.parties]
+        return recorders(s)
+
+
+WIDTHS = [mpc.fixed128(40), mpc.fixed32(8)]
+
+
+@each_setting
+@pytest.mark.parametrize("dtype", WIDTHS, ids=str)
+def test_no_random_word_hides_two_things_in_words_of_another_width(protocol: str, n: int, dtype: mpc.DType):
+    parties = recorded(protocol, n, 1000, dtype=dtype)
+    assert sum(map(bool, (p.hidden for p in parties))) >= 2
+    for me, party in enumerate(parties):
+        assert not party.reused(), f"party {me}"
 
 
 @each_setting

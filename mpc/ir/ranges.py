@@ -64,7 +64,7 @@ class Site(NamedTuple):
         """x, if it leaves so many bits of its word; else says so."""
         dtype = self.eqn.types[0].dtype
         reach, bits = max(-x.low, x.high), dtype.bits - slack
-        if reach < 2.0**bits:
+        if -(2.0**bits) <= x.low and x.high < 2.0**bits:
             return x
         if dtype.wraps:  # that is what it is for
             return None
@@ -286,6 +286,16 @@ def _log_softmax(s: Site, x: Interval) -> Range:
     return _about(a - b - math.log(max(1, s.types[0].shape[s.eqn.params["axis"]])), 0, dtype)
 
 
+def _from_bits(s: Site, bits: Interval, weights: Interval) -> Range:
+    """No sum of different bits leaves the word, the sign's among them."""
+    known = s.constants[1]
+    return (
+        None
+        if known is None
+        else Interval(float(np.minimum(known, 0).sum(0).min(initial=0)), float(np.maximum(known, 0).sum(0).max(initial=0)))
+    )
+
+
 def _unit(low: float, high: float) -> Callable[..., Range]:
     return lambda s, x: _about(low, high, s.types[0].dtype)
 
@@ -311,6 +321,7 @@ DERIVED: dict[str, Callable[..., Range]] = {
     "softmax": _unit(0, 1),
     "log_softmax": _log_softmax,
     **dict.fromkeys(("bit_planes", "key_bits", "less_unsigned"), lambda s, *xs: BIT),
+    "from_bits": _from_bits,
     "quotient": lambda s, x, *y: hull(x, Interval(-x.high - 1, -x.low)),
     "shift_word": lambda s, x: _cut(x, s.eqn.params["bits"]) if s.eqn.params["signed"] or x.low >= 0 else None,
 }

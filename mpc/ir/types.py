@@ -64,9 +64,17 @@ class DType:
         """DType's arguments, as programs store them."""
         return [self.kind, self.fraction] if self.ring == Ring.name else [self.kind, self.fraction, self.ring]
 
-    def within(self, ring: str) -> DType:
-        """The same kind and scale in another ring."""
-        return self if self.ring == ring else replace(self, ring=ring)
+    def within(self, ring: str, where: str = "") -> DType:
+        """The same kind and scale in another ring. Raises TypeMismatch for an integer that is narrower than its word, or
+        unsigned: words of 64 bits alone have those."""
+        if self.ring == ring:
+            return self
+        if self.wraps:
+            raise TypeMismatch(
+                f"{self}{where}: integers of that width need words of 64 bits. Write mpc.int64, which is this session's own "
+                f"integer ({DType('int', 0, ring)}), or open the session with dtype=mpc.fixed64(f)"
+            )
+        return replace(self, ring=ring)
 
     @property
     def is_int(self) -> bool:
@@ -89,6 +97,9 @@ class DType:
     @property
     def bounds(self) -> tuple[int, int]:
         """The smallest and the largest integer."""
+        if self.primes:
+            half = prod(self.primes) // 2
+            return -half, half
         return (-(1 << self.width - 1), (1 << self.width - 1) - 1) if self.signed else (0, (1 << self.width) - 1)
 
 
@@ -152,6 +163,8 @@ def promote(a: DType, b: DType) -> DType:
         return max(a, b, key=lambda d: d.width)
     unsigned, signed = (b, a) if a.signed else (a, b)
     width = max(signed.width, 2 * unsigned.width)
+    if width == signed.width:
+        return signed
     if width > 64:
         raise TypeMismatch(f"no integer type holds both {a} and {b}: convert one of them, e.g. with .astype(mpc.int64)")
     found = integer(f"int{width}")

@@ -52,7 +52,7 @@ class Settings:
         return self.dtype
 
     def own(self, dtype: DType, where: str = "") -> DType:
-        """A dtype that a user names, in this session's ring. Raises TypeMismatch for real numbers of another width."""
+        """A dtype that a user names, in this session's ring. Raises TypeMismatch for numbers of another width."""
         if (dtype.kind == "fixed" or dtype.primes) and dtype.ring != self.dtype.ring:
             self.dtype.refuse_field(f"{dtype}{where}")
             if dtype.primes:
@@ -61,12 +61,7 @@ class Settings:
                 f"{dtype}{where}: this session computes with {self.dtype.bits} bits (its dtype is {self.dtype}). Write "
                 f"mpc.fixed{self.dtype.bits}({dtype.fraction}), or open the session with dtype=mpc.fixed{dtype.bits}(f)"
             )
-        if dtype.wraps and self.dtype.ring != Ring.name:
-            raise TypeMismatch(
-                f"{dtype}{where}: integers of that width need words of 64 bits, and this session computes with {self.dtype}. "
-                "Write mpc.int64, which is its own integer, or open the session with dtype=mpc.fixed64(f)"
-            )
-        return dtype.within(self.dtype.ring)
+        return dtype.within(self.dtype.ring, where)
 
 
 class Scope:

@@ -240,14 +240,13 @@ def square(x: Array) -> Array:
 
 def as_dtype(dtype: Any, scope: Scope) -> DType:
     """The dtype of secrets that a NumPy dtype or Python type stands for: an integer, bool, or the session's fixed point."""
-    ring = scope.settings.dtype.ring
-    if isinstance(dtype, DType):
-        return dtype.within(ring)
-    plain = np.dtype(dtype)
-    found = scope.settings.real if plain.kind == "f" else plain_dtype(plain)
-    if found is not None:
-        return found.within(ring)
-    raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
+    found = dtype if isinstance(dtype, DType) else None
+    if found is None:
+        plain = np.dtype(dtype)
+        found = scope.settings.real if plain.kind == "f" else plain_dtype(plain)
+    if found is None:
+        raise TypeMismatch(f"there are no secrets of {plain} (at {user_line()}): choose mpc.int64, mpc.bool or mpc.fixed64(f)")
+    return found.within(scope.settings.dtype.ring, f" at {user_line()}")
 
 
 @implements("astype")

@@ -92,8 +92,8 @@ def _numpys(name: str) -> Callable[..., Any] | None:
 
 
 def numpy_dtype(dtype: DType) -> np.dtype[Any]:
-    """What public values of a dtype are: float64, bool, or an integer of the same name."""
-    return np.dtype(np.float64 if dtype.kind == "fixed" else str(dtype))
+    """What public values of a dtype are: float64, bool, an integer of the same name, int64 for a session's own integer."""
+    return np.dtype({"fixed": "float64", "int": "int64"}.get(dtype.kind, dtype.kind))
 
 
 def _plain_dtype(value: Any) -> Any:

@@ -8,6 +8,7 @@ secret, and an int64 or fixed-point secret keeps its dtype. A public fraction wi
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,8 +57,9 @@ def finfo(dtype: Any) -> Any:
     if isinstance(dtype, DType):
         if dtype.kind != "fixed":
             raise TypeMismatch(f"finfo of {dtype}: fixed64(f) are the real types of secrets")
-        eps = 2.0**-dtype.fraction
-        return FixedInfo(64, eps, 2.0 ** (62 - dtype.fraction) - eps, eps - 2.0 ** (62 - dtype.fraction), eps, dtype)
+        eps, end = 2.0**-dtype.fraction, 2.0 ** (dtype.bits - 2 - dtype.fraction)
+        most = min(end - eps, math.nextafter(end, 0))  # as float64
+        return FixedInfo(dtype.bits, eps, most, -most, eps, dtype)
     return np.finfo(dtype)
 
 

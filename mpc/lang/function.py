@@ -31,7 +31,8 @@ def flatten(tree: Any) -> tuple[list[Array], Any]:
         if isinstance(t, (tuple, list)):
             return (type(t).__name__ if type(t) in (tuple, list) else "tuple", tuple(strip(v) for v in t))
         if isinstance(t, np.ndarray):
-            return ("array", t.dtype.str, t.shape, t.tobytes())
+            content = tuple(t.reshape(-1).tolist()) if t.dtype.kind == "O" else t.tobytes()  # of objects these are addresses
+            return ("array", t.dtype.str, t.shape, content)
         return ("value", t)
 
     return leaves, strip(tree)
@@ -48,7 +49,8 @@ def unflatten(shape: Any, leaves: Sequence[Any]) -> Any:
         if kind == "dict":
             return {k: build(v) for k, v in s[1]}
         if kind == "array":
-            return np.frombuffer(s[3], s[1]).reshape(s[2])
+            flat = np.array(s[3], object) if isinstance(s[3], tuple) else np.frombuffer(s[3], s[1])
+            return flat.reshape(s[2])
         if kind == "value":
             return s[1]
         items = [build(v) for v in s[1]]

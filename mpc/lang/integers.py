@@ -60,12 +60,17 @@ def from_bits(planes: Array, which: Sequence[int] | None = None, dtype: DType = 
     """The integer whose bits these are, the lowest first by default: the inverse of `bits`. One round; the others are 0."""
     which = range(len(planes)) if which is None else which
     weights = np.array([1 << k for k in which], object)
-    return _weighted(planes, weights.reshape(-1, *[1] * (planes.ndim - 1)), dtype)
+    return _weighted(planes, weights.reshape(-1, *[1] * (planes.ndim - 1)), core.as_dtype(dtype, scope_of(planes)))
 
 
 def _weighted(planes: Array, weights: np.ndarray, dtype: DType) -> Array:
-    words = whole(weights, scope_of(planes))
-    return retype(core.sum(bind("mul", astype(planes, INT64), words, bits=0, rounding="dither"), 0), dtype)
+    return retype(_from_bits(planes, whole(weights, scope_of(planes))), dtype)
+
+
+@gate("from_bits")
+def _from_bits(planes: Array, weights: Array) -> Array:
+    """Sums over the first axis of bits times public words."""
+    return core.sum(bind("mul", astype(planes, INT64), weights, bits=0, rounding="dither"), 0)
 
 
 def _integers(x: Array) -> np.ndarray:
@@ -73,6 +78,17 @@ def _integers(x: Array) -> np.ndarray:
     assert x.node.value is not None
     found = np.asarray(scope_of(x).settings.ring.integers(x.node.value), object)
     return np.asarray(found % (1 << x.dtype.width), object)
+
+
+def _places(shift: Array) -> np.ndarray:
+    """By how many bits a public shift is. Raises UsageError for a negative one, or one of all bits."""
+    places = _integers(shift)  # modulo 2^w: negative ones are large
+    if (places >= shift.dtype.width).any():
+        raise UsageError(
+            f"a shift of {shift.dtype} is by 0 to {shift.dtype.width - 1} bits (at {user_line()}): x >> k undoes x << k, and a "
+            "shift by all bits is np.where(x < 0, -1, 0) to the right, 0 to the left"
+        )
+    return places
 
 
 def _whole(x: Any, y: Any) -> list[Array]:
@@ -139,7 +155,7 @@ def bitwise_left_shift(x: Any, shift: Any) -> Array:
     """x 2^shift modulo its 2^w for 0 <= shift < w; a secret shift is compared with all of them."""
     x, shift = _whole(x, shift)
     if shift.node.value is not None:
-        factor = retype(whole(np.asarray(1 << _integers(shift), object), scope_of(x)), x.dtype)
+        factor = retype(whole(np.asarray(1 << _places(shift), object), scope_of(x)), x.dtype)
         return bind("mul", x, factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
     powers = np.array([1 << k for k in range(x.dtype.width)], object).reshape(-1, *[1] * shift.ndim)
     places = [core.equal(shift, k) for k in range(x.dtype.width)]
@@ -150,7 +166,7 @@ def bitwise_left_shift(x: Any, shift: Any) -> Array:
 def bitwise_right_shift(x: Any, shift: Any) -> Array:
     """floor(x / 2^shift) for 0 <= shift < w, exact for all integers of w bits; a secret shift goes through its bits."""
     x, shift = _whole(x, shift)
-    dtype, words = x.dtype, None if shift.node.value is None else _integers(shift)
+    dtype, words = x.dtype, None if shift.node.value is None else _places(shift)
     x = word(x)
     if words is not None and (words == words.reshape(-1)[:1]).all():
         by = int(words.reshape(-1)[0]) if words.size else 0
@@ -173,8 +189,9 @@ def _shifted_down(x: Array, by: int, dtype: DType) -> Array:
 def floor_divide(x: Any, y: Any) -> Array:
     """floor(x / y), exact.
 
-    Public y: for integers, of int64 |x| < 2^61; for fixed point |x| < 2^(61 - f) and y as it is encoded at x's scale. Secret
-    y other than 0: for integers |x| and |y| up to 2^32, for fixed point 1 <= |y| < 2^15 and |x| < 2^28.
+    Public y: for integers, of int64 |x| < 2^61 (in sessions of 32 and 128 bits 2^29 and 2^125); for fixed point
+    |x| < 2^(61 - f) and y as it is encoded at x's scale. Secret y other than 0: for integers |x| and |y| up to 2^32, for fixed
+    point 1 <= |y| < 2^15 and |x| < 2^28.
     ZeroDivisionError for a public zero.
     """
     quotient, _ = _divide(x, y)
@@ -212,7 +229,7 @@ def _divide(x: Any, y: Any) -> tuple[Array, tuple[Array, Array]]:
 def _by_each(x: Array, y: np.ndarray) -> Array:
     """floor(x / y) for public y: those of one length in bits are worked on together."""
     by = _unsigned_by_public if x.dtype == UINT64 else _by_public
-    lengths = np.frexp(np.abs(y).astype(float))[1]
+    lengths = np.frexp(np.abs(y.astype(float)))[1]
     if (lengths == lengths.reshape(-1)[:1]).all():
         return by(x, y)
     shape = np.broadcast_shapes(x.shape, y.shape)
@@ -241,26 +258,27 @@ def _unsigned_by_public(x: Array, y: np.ndarray) -> Array:
 
 @function(name="quotient")  # type: ignore[untyped-decorator]
 def _by_public(x: Array, y: np.ndarray) -> Array:
-    """Estimates with reciprocals of 30 bits, and again of what remains, until the remainder is in [-2 y, 2 y)."""
-    sign, y = np.where(y < 0, -1, 1), np.minimum(np.abs(y).view("<u8"), 1 << 61).view("<i8")  # larger ones divide alike
+    """Estimates with reciprocals of 30 bits (in words of 32 bits, of 14), and again of what remains, until the remainder is in
+    [-2 y, 2 y)."""
+    half, top = min(30, x.dtype.bits // 2 - 2), x.dtype.bits - 3  # |x| < 2^top, larger y divide alike
+    sign = np.where(y < 0, -1, 1)
+    y = np.array([min(abs(int(v)), 1 << top) for v in y.reshape(-1)], object).reshape(y.shape)
     rest: Array = multiply(x, sign) if (sign < 0).any() else x
     quotient: Any = 0
-    smallest, largest, size = int(y.min()), int(y.max()), 61.0  # |rest| < 2^size
-    scale = 29 + smallest.bit_length()  # reciprocals are round(2^scale / y), at most 2^30
-    inverse = np.rint(2.0**scale / y).astype(np.int64)
-    for _ in range(4):
-        before = max(0, math.ceil(size) - 31)
+    smallest, largest, size, ratio = int(y.min()), int(y.max()), float(top), math.inf  # |rest| < 2^size, |rest| <= ratio * y
+    scale = half - 1 + smallest.bit_length()  # reciprocals are round(2^scale / y), at most 2^half
+    inverse = np.rint(2.0**scale / y.astype(float)).astype(np.int64)
+    while ratio > 2:
+        before = max(0, math.ceil(size) - half - 1)
         estimate = multiply(shift_right(rest, before, "floor"), inverse)
-        after = scale - before  # at most 61
+        after = scale - before  # at most `top`
         estimate = shift_right(estimate, after, "floor") if after >= 0 else multiply(estimate, 1 << -after)
         quotient, rest = (
             add(quotient, estimate) if isinstance(quotient, Array) else estimate,
             subtract(rest, multiply(estimate, y)),
         )
-        ratio = 2.0 ** (size - scale - 1) + 1 + (2.0**before / smallest if before else 0)  # |rest| <= ratio * y
+        ratio = 2.0 ** (size - scale - 1) + 1 + (2.0**before / smallest if before else 0)
         size = math.log2(largest * ratio)
-        if ratio <= 2:
-            break
     return add(quotient, _correction(rest, y))
 
 

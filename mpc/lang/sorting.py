@@ -45,7 +45,7 @@ from .disclosure import suppress
 from .dispatch import numpy_dtype
 from .elementwise import _real
 from .function import gate
-from .widths import exact, plain_dtype
+from .widths import dtype_of, exact
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
 SHORT = 128  # up to here (n - 1) / 2 comparisons of about 60 bytes cost an element less than passes of about 200 bytes
@@ -80,7 +80,7 @@ def _columns(columns: Sequence[Any], *others: Array) -> list[Array]:
     arrays = []
     for c in columns:
         if not isinstance(c, Array):
-            c = as_array(c, plain_dtype(np.asarray(c).dtype) or scope.settings.dtype, scope)
+            c = as_array(c, dtype_of(np.asarray(c), scope.settings), scope)
         arrays.append(c)
     rows = [a.shape[:1] for a in (*arrays, *others)]
     if not rows[0] or len(set(rows)) != 1:
@@ -192,7 +192,7 @@ def _key_width(key: Array) -> int:
 
 def _in_order(keys: Sequence[Array], columns: Sequence[Array], descending: bool, bits: int) -> list[Array]:
     groups, n = keys[0].shape
-    offsets = np.arange(groups)[:, None] * n
+    offsets = np.arange(groups, dtype=object)[:, None] * n  # shifted by up to 96 bits
     flat = [reshape(c, (groups * n, *c.shape[2:])) for c in columns]
 
     def move(columns: list[Array], ranks: Array, shift: int) -> list[Array]:

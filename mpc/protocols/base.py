@@ -328,7 +328,7 @@ class Protocol(ABC):
     def random(self, tape: Tape, shape: tuple[int, ...], mine: Part) -> Steps[Share]:
         """Shares of uniform bits or words: the sum of what every party shares as an input, `mine` at this one. One party that
         chooses it uniformly is enough."""
-        size = max(64, -(-int(np.prod(shape)) // 64) * 64)  # each owner's masks have their own positions
+        size = max(512, -(-int(np.prod(shape)) // 512) * 512)  # each owner's masks have their own positions
         bits = isinstance(mine, Packed)
         steps = [
             self.share(tape._replace(at=tape.at + p * size), p, shape, bits, mine if p == self.me else None)

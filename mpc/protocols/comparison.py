@@ -6,15 +6,31 @@ Source: docs/protocols.md (one-hot blocks).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..ring.packed import Packed
+from ..ring.prg import Stream
 from ..ring.ring import WORD, Array, Comparison, words_for
 from .base import Share, Steps, Tape, together
 from .fields import Field
 
 if TYPE_CHECKING:
     from .additive import Additive
+
+Test = tuple[Array, bool]  # an opened word, and whether it is tested for ==, or else <
+
+
+class Tree(NamedTuple):
+    """One test of a limb, and the random words that serve this one evaluation."""
+
+    x: Array
+    what: Comparison
+    again: bool  # whether its one-hots were dealt for a tree before it: all of the same digits share them
+    hot: int  # field of the one-hots
+    mask: Stream  # of the factors that are opened
+    and1: Stream
+    and2: Stream
 
 
 def less(
@@ -25,105 +41,126 @@ def less(
     bits: int,
     equal: bool = False,
     sign_bit: int | None = None,
-    limb: int = 0,
-    hot: int = Field.HOT,
-    tree: Callable[[int], int] = lambda k: Field.TREE + 3 * k,
 ) -> Steps[list[Array]]:
     """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
     the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
 
-    One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2; for words of
-    several limbs see below. limb: which 64 bits of the words are compared; hot, tree: fields of the random words, the second
-    for `opened[k]`.
+    One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2; words of
+    several limbs take the rounds of one, and 1 more for every doubling of their number.
     """
-    if bits > 64 and p.ring.primes:
+    tests = [(x, equal) for x in opened]
+    if p.ring.primes and bits > p.ring.limb:
         assert equal and len(opened) == 1, "a field has no order"
         return [(yield from _residues(p, tape, opened[0], mask))]
-    if bits > 64:
-        return (yield from _wide(p, tape, opened, mask, bits, equal, sign_bit))
-    what, n = Comparison(bits, equal, tape.wide), opened[0].size
-    count = p.ring.compare_counts(what)
-    digits = p.own(tape, hot)
+    if bits > p.ring.limb:
+        return (yield from _wide(p, tape, tests, mask, bits, sign_bit))
+    return (yield from _limb(p, tape, tests, mask, bits, sign_bit))
+
+
+def _limb(
+    p: Additive,
+    tape: Tape,
+    tests: Sequence[Test],
+    mask: Callable[[], Array],
+    bits: int,
+    sign_bit: int | None = None,
+    limb: int = 0,
+    hot: int = Field.HOT,
+    tree: Callable[[int], int] = lambda k: Field.TREE + 3 * k,
+) -> Steps[list[Array]]:
+    """The tests on the lowest `bits` bits of one limb. hot, tree: fields of the random words, the second for the k-th test."""
+    n, fields, trees = tests[0][0].size, count(hot), list[Tree]()
+    sets: dict[int, int] = {}  # number of one-hots, which tells the digits -> field
+    for k, (x, equal) in enumerate(tests):
+        what = Comparison(bits, equal, tape.wide)
+        hots = p.ring.compare_counts(what)["hot"]
+        again = hots in sets
+        field = sets[hots] if again else sets.setdefault(hots, next(fields))
+        node = tree(k)
+        trees.append(Tree(x, what, again, field, p.every(tape, node), p.own(tape, node + 1), p.own(tape, node + 2)))
     sign = p.own(tape._replace(at=tape.at // 64), Field.SIGN)
-    trees = []  # each with AND masks of its own: they serve one evaluation
-    for k in range(len(opened)):
-        node, and1, and2 = (tree(k) + i for i in range(3))
-        trees.append((p.every(tape, node), p.own(tape, and1), p.own(tape, and2)))
 
     def deal() -> list[Array]:
         r = mask()
-        every, part = p.every(tape, hot), p.exact.limbs(r)[limb]
-        planes = [a for k, names in enumerate(trees) for a in p.exact.compare_deal(part, what, k > 0, every, *names)]
+        part = p.exact.limbs(r)[limb]
+        planes = [
+            a for t in trees for a in p.exact.compare_deal(part, t.what, t.again, p.every(tape, t.hot), t.mask, t.and1, t.and2)
+        ]
         if sign_bit is not None:
             planes.append(p.exact.blind_bits(p.exact.bit_plane(r, sign_bit), sign))
         return planes
 
-    sizes = [count["hot"], *(count["and1"], count["and2"]) * len(opened), *([1] if sign_bit is not None else [])]
-    dealt = (yield from p.exchange(dealt=[(WORD.str, (k * words_for(n),)) for k in sizes], deal=deal)).dealt
-    planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * len(sizes)
-    leaves = [
-        p.ring.compare_leaves(p.ring.limbs(x)[limb], what, p.first, planes[0], digits, names[0])
-        for x, names in zip(opened, trees, strict=True)
-    ]
-    local, mine = [a for a, _ in leaves], [b for _, b in leaves]
-    for level in (1, 2) if count["open2"] else (1,):
+    sizes = [p.ring.compare_counts(t.what)[k] for t in trees for k in ("hot", "and1", "and2")[t.again :]]
+    sizes += [1] if sign_bit is not None else []
+    got = (yield from p.exchange(dealt=[(WORD.str, (size * words_for(n),)) for size in sizes], deal=deal)).dealt
+    dealt = iter(got if got is not None else [None] * len(sizes))
+    hot_planes: dict[int, Array | None] = {}
+    ands, local, mine = [], [], []
+    for t in trees:
+        if not t.again:
+            hot_planes[t.hot] = next(dealt)
+        ands.append((next(dealt), next(dealt)))
+        part = p.ring.limbs(t.x)[limb]
+        kept, hidden = p.ring.compare_leaves(part, t.what, p.first, hot_planes[t.hot], p.own(tape, t.hot), t.mask)
+        local.append(kept)
+        mine.append(hidden)
+    for level in (1, 2) if p.ring.compare_counts(trees[0].what)["open2"] else (1,):
         others = (yield from p.exchange(bits=mine)).bits
         mine_next = []
-        for k, names in enumerate(trees):
-            ands = planes[2 * k + level]
+        for k, t in enumerate(trees):
+            stream = (t.and1, t.and2)[level - 1]
             local[k], following = p.ring.compare_level(
-                level, local[k], mine[k], others[k], n, what, p.first, ands, names[level], names[0]
+                level, local[k], mine[k], others[k], n, t.what, p.first, ands[k][level - 1], stream, t.mask
             )
             mine_next += [following] if following is not None else []
         mine = mine_next
     if sign_bit is None:
         return local
-    top = planes[-1] if planes[-1] is not None else p.ring.blind_bits(p._zeros(local[0]), sign)
+    own = next(dealt)
+    top = own if own is not None else p.ring.blind_bits(p._zeros(local[0]), sign)
     return [
-        p.ring.xor([b, top, p.ring.bit_plane(x, sign_bit)] if p.first else [b, top]) for b, x in zip(local, opened, strict=True)
+        b if t.what.equal else p.ring.xor([b, top, p.ring.bit_plane(t.x, sign_bit)] if p.first else [b, top])
+        for b, t in zip(local, trees, strict=True)
     ]
 
 
 def _wide(
-    p: Additive,
-    tape: Tape,
-    opened: Sequence[Array],
-    mask: Callable[[], Array],
-    bits: int,
-    equal: bool,
-    sign_bit: int | None,
+    p: Additive, tape: Tape, tests: Sequence[Test], mask: Callable[[], Array], bits: int, sign_bit: int | None
 ) -> Steps[list[Array]]:
-    """`less` for words of two limbs: [high < r_high] ^ [high == r_high] & [low < r_low], or the AND of ==. 1 round more."""
+    """`less` for words of two limbs: [high < r_high] ^ [high == r_high] & [low < r_low], or the AND of ==. 1 round more.
 
-    def part(limb: int, equal: bool, slot: int, sign: int | None = None) -> Steps[list[Array]]:
-        width = bits - 64 if limb else 64
-        fields = (Field.HOT + slot, lambda k: Field.TREE + 12 * k + 3 * slot)
-        return less(p, tape, opened, mask, width, equal, sign, limb, *fields)
+    Both tests of the high limb are of one opened word, with one set of one-hots.
+    """
+    n, width = len(tests), p.ring.limb
+    upper = [(x, True) for x, _ in tests] + [(x, False) for x, equal in tests if not equal]
 
-    parts = [part(0, equal, 0), part(1, True, 1)]
-    if not equal:
-        parts.append(part(1, False, 2, sign_bit))
-    low, same, *high = yield from together(*parts)
-    size = (opened[0].size,)
+    def tree(k: int) -> int:
+        return Field.TREE + 12 * (k % n) + 3 * (1 + k // n)
+
+    low, high = yield from together(
+        _limb(p, tape, tests, mask, width, tree=lambda k: Field.TREE + 12 * k),
+        _limb(p, tape, upper, mask, bits - width, sign_bit, 1, Field.HOT + 1, tree),
+    )
+    size = (tests[0][0].size,)
     both = yield from together(
         *(
             p.and_(tape, Share((Packed(a, size),)), Share((Packed(b, size),)), Field.TREE + 12 * k + 9)
-            for k, (a, b) in enumerate(zip(low, same, strict=True))
+            for k, (a, b) in enumerate(zip(low, high[:n], strict=True))
         )
     )
     found = [b.parts[0].words for b in both]
-    return [p.ring.xor([a, b]) for a, b in zip(high[0], found, strict=True)] if high else found
+    return [p.ring.xor([a, b]) for a, b in zip(high[n:], found, strict=True)] if high[n:] else found
 
 
 def _residues(p: Additive, tape: Tape, opened: Array, mask: Callable[[], Array]) -> Steps[Array]:
     """[opened == r] for words of one residue for each of k primes: the AND of all of them, in log2 k rounds more."""
-    count, n = p.bits // 64, opened.size
+    primes, n, width = len(p.ring.primes), opened.size, p.ring.limb
 
     def part(i: int) -> Tape:
         """Random words of its own: as many places as this chunk has, for each residue."""
-        return tape._replace(at=tape.at * count + i * (-(-n // 512) * 512))
+        return tape._replace(at=tape.at * primes + i * (-(-n // 512) * 512))
 
-    planes = yield from together(*(less(p, part(j), [opened], mask, 64, True, limb=j) for j in range(count)))
+    planes = yield from together(*(_limb(p, part(j), [(opened, True)], mask, width, limb=j) for j in range(primes)))
     rows, level = [Share((Packed(plane, (n,)),)) for (plane,) in planes], 1
     while len(rows) > 1:
         pairs = zip(rows[::2], rows[1::2], strict=False)

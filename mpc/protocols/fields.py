@@ -12,7 +12,7 @@ class Field:
     RHO = 19  # masks the opening of a product
     HI = 20  # dealt r >> f
     TOP = 21  # dealt top bit of r, for truncation
-    HOT = 22  # dealt one-hot planes; + 1, + 2: of the upper half of a wide word, for < and for ==
+    HOT = 22  # dealt one-hot planes; + 1: of the upper half of a wide word (+ 2: where its two tests have different digits)
     SIGN = 26  # dealt plane of r's top bit
     BETA = 27  # masks the opening of a bit
     BIT = 28  # dealt beta as a word

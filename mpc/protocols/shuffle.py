@@ -12,7 +12,7 @@ Permutation correlations: Chase, Ghosh, Poburinnaya, ASIACRYPT 2020.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import lcm, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Rows(NamedTuple):
-    """A column as rows of words: (n, w). `at`: where its words begin in a stream that serves all columns, in 64-bit words."""
+    """A column as rows of words: (n, w). `at`: where its words begin in a stream that serves all columns, in bytes."""
 
     words: Array
     bits: bool
@@ -41,7 +41,11 @@ class Rows(NamedTuple):
 
     def within(self, ring: Ring, stream: Stream) -> Stream:
         """The stream from this column's words on."""
-        return stream._replace(at=self.at if self.bits else self.at * 8 // ring.word.itemsize)
+        return stream._replace(at=self.at // self.drawn(ring))
+
+    def drawn(self, ring: Ring) -> int:
+        """Bytes of the stream that a word takes."""
+        return self.words.itemsize if self.bits else ring.drawn
 
     def fresh(self, ring: Ring, stream: Stream) -> Array:
         """The stream's words for this column."""
@@ -55,10 +59,10 @@ class Rows(NamedTuple):
 def passes(p: Additive, tape: Tape, columns: Sequence[Share]) -> Steps[list[Share]]:
     """Shares of the columns with their rows in an order that only all evaluators together, or the dealer, know."""
     rows, at = [], 0
+    unit = lcm(8192, p.ring.drawn)  # streams are read from whole words on, and from multiples of 512 of them
     for column in columns:
         rows.append(_rows(p, column, at))
-        # streams are read from multiples of 512 on: of words, and of elements, which are up to two words
-        at += -(-rows[-1].words.nbytes // 8192) * 1024
+        at += -(-rows[-1].words.size * rows[-1].drawn(p.ring) // unit) * unit
     for owner in range(p.evaluators):
         rows = yield from _pass(p, tape, rows, owner)
     return [_share(p, r, column.shape) for r, column in zip(rows, columns, strict=True)]

@@ -73,12 +73,18 @@ class Ring:
     abstract = False
     name = "2^64"  # as types of values name it
     bits = 64  # of a word: what depends on the width reads it here, so that a protocol runs over other rings too
+    limb = 64  # bits of a limb: what is compared at once
     primes: tuple[int, ...] = ()  # of a field
     word: np.dtype[Any] = WORD  # dtype of a number; packed bits are u64 words in every ring
     compare_counts = staticmethod(compare_counts)
 
     def __init__(self) -> None:
         self.kernels = kernels()
+
+    @property
+    def drawn(self) -> int:
+        """Bytes of its stream that a random word takes: in a field twice its own, so that it is as good as uniform."""
+        return self.word.itemsize * (2 if self.primes else 1)
 
     # ---- memory and calls: what Shapes replaces ----
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
@@ -519,7 +525,7 @@ class Ring:
     def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
         """(one-hot correction, sign +-1 as words) for the mask digit r mod 2^k; the stream is P0's alone."""
         n = r.size
-        e, s = self.empty((n * max(1, (1 << k) // 64),)), self.empty((n,))
+        e, s = self.empty((n * max(1, (1 << k) // 64),), WORD), self.empty((n,))
         self.call("lookup_deal_u64", e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
         return e, s
 
@@ -555,7 +561,7 @@ class Shapes(Ring):
     abstract = True
 
     def __init__(self, ring: Ring | type[Ring] = Ring) -> None:
-        self.name, self.bits, self.word, self.primes = ring.name, ring.bits, ring.word, ring.primes
+        self.name, self.bits, self.limb, self.word, self.primes = ring.name, ring.bits, ring.limb, ring.word, ring.primes
         self.multiplications = 0  # in products of arrays
         self.words = 0  # written by kernels
 
@@ -570,7 +576,7 @@ class Shapes(Ring):
         return blank(np.shape(x), self.word)
 
     def limbs(self, x: Array) -> list[Array]:
-        return [blank(x.shape)] * max(1, self.bits // 64)
+        return [blank(x.shape)] * -(-self.bits // self.limb)
 
     def from_limbs(self, limbs: Sequence[Array]) -> Array:
         return blank(limbs[0].shape, self.word)

@@ -171,7 +171,7 @@ def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | 
     value = yield from protocol.reveal(tape, x, tuple(eqn.params["to"]))
     if not above or not isinstance(value, np.ndarray) or (value.size and value.ndim and not any(value.strides)):  # a blank
         return value
-    return value >> np.uint64(above)  # who only receives has a ring of shapes
+    return value >> np.uint64(above)  # a word of 64 bits; who only receives has a ring of shapes
 
 
 def _coins(ctx: Context, name: Name, t: Type) -> Part:

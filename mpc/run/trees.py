@@ -41,19 +41,21 @@ class Demand(NamedTuple):
 
     def seconds(self, wide: bool, network: Network) -> float:
         """Predicted, for its rounds and what is dealt."""
-        counts = [compare_counts(Comparison(bits, equal, wide)) for bits, equal in self._limbs()]
-        rounds = 2 if any(count["open2"] for count in counts) else 1
-        dealt = sum(count["hot"] + self.trees * (count["and1"] + count["and2"]) for count in counts)
+        counts = [(at, compare_counts(Comparison(bits, equal, wide))) for at, bits, equal in self._limbs()]
+        rounds = 2 if any(count["open2"] for _, count in counts) else 1
+        onehots = {(at, count["hot"]) for at, count in counts}  # of one limb and the same digits they are dealt once
+        dealt = sum(hot for _, hot in onehots) + self.trees * sum(count["and1"] + count["and2"] for _, count in counts)
         words = words_for(self.size) * dealt
         return network.seconds(rounds, 8 * words) + rounds * NOMINAL.round + words / NOMINAL.words
 
-    def _limbs(self) -> Iterator[tuple[int, bool]]:
-        """(bits, whether for equality) of what is compared in a word's limbs; what joins them costs every choice the same."""
+    def _limbs(self) -> Iterator[tuple[int, int, bool]]:
+        """(first bit, bits, whether for equality) of what is compared in a word's limbs; what joins them costs every choice the
+        same."""
         for at in range(0, self.bits, 64):
             bits = min(64, self.bits - at)
-            yield bits, self.equal or at > 0
+            yield at, bits, self.equal or at > 0
             if at and not self.equal:
-                yield bits, False
+                yield at, bits, False
 
 
 def choose_compare(compare: str) -> str:

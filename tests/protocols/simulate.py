@@ -35,11 +35,12 @@ from mpc.ring.ring import WORD, Array, blank
 
 from ..memory import lockstep
 from .gates import Operand, Step
-from .tiny import TinyRing, TinyShapes
+from .tiny import TinyRing, TinyShapes, Words
 
 Address = tuple[Any, ...]  # (who knows the word, and more about it)
 CHUNK = 1 << 16  # lanes of one pass: all of its arrays stay in the cache
 LEAST = 128  # lanes
+FULL = Words(64, digit=4)
 
 
 class Leak(AssertionError):
@@ -78,8 +79,9 @@ class Symbol:
 class SymbolRing(TinyRing):
     """One execution on symbols: any number of bits."""
 
-    def __init__(self, bits: int, digit: int) -> None:
-        super().__init__(bits, 1, self.drawn_word, digit)
+    def __init__(self, words: Words) -> None:
+        super().__init__(words, 1, self.drawn_word)
+        self.primes = (0,) * (words.bits // words.limb) if words.residues else ()
         self.width: dict[Address, int] = {}
         self.symbols: dict[Address, Symbol] = {}
 
@@ -92,6 +94,9 @@ class SymbolRing(TinyRing):
 
     def low(self, x: Array, bits: int | None = None) -> Array:
         return x
+
+    def limbs(self, x: Array) -> list[Array]:
+        return [self.mixed(x)] * -(-self.bits // self.limb)
 
     def pack(self, bits: Array) -> Array:
         return bits
@@ -228,18 +233,18 @@ class Script(NamedTuple):
 
 
 def script(
-    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], coalition: Collection[int], bits: int, digit: int
+    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], coalition: Collection[int], words: Words
 ) -> Script:
     """Runs the gate on symbols. Every evaluator's share of an input is a word but one honest one's, which is the rest."""
-    ring = SymbolRing(bits, digit)
+    ring = SymbolRing(words)
     evaluators, rest = range(protocol._roles(n)[0]), honest_last(protocol, n, coalition)
     parts = []
     for k, operand in enumerate(operands):
         places = range(prod(operand.shape))
-        words = {p: [share_of(p, k, j) for j in places] for p in evaluators if p != rest}
-        ring.width |= {a: 1 if operand.is_bit else bits for addresses in words.values() for a in addresses}
-        shares = {p: [Symbol(frozenset([a])) for a in addresses] for p, addresses in words.items()}
-        shares[rest] = [Symbol(frozenset([SECRET, *(addresses[j] for addresses in words.values())])) for j in places]
+        free = {p: [share_of(p, k, j) for j in places] for p in evaluators if p != rest}
+        ring.width |= {a: 1 if operand.is_bit else words.bits for addresses in free.values() for a in addresses}
+        shares = {p: [Symbol(frozenset([a])) for a in addresses] for p, addresses in free.items()}
+        shares[rest] = [Symbol(frozenset([SECRET, *(addresses[j] for addresses in free.values())])) for j in places]
         parts.append([objects(shares[p]).reshape(1, *operand.shape) for p in evaluators])
     _, said = run(protocol, n, ring, gate, operands, parts)
     return Script(ring.width, said)
@@ -267,13 +272,11 @@ def coalitions(protocol: type[Additive], n: int) -> list[tuple[int, ...]]:
     return list(combinations(range(evaluators), evaluators - 1))
 
 
-def prove_by_pads(
-    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4
-) -> int:
+def prove_by_pads(protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], words: Words = FULL) -> int:
     """Proves by peeling alone that every coalition's view is uniform; returns how many observations there were."""
     total = 0
     for coalition in coalitions(protocol, n):
-        text = script(protocol, n, gate, operands, coalition, bits, digit)
+        text = script(protocol, n, gate, operands, coalition, words)
         nobody_tells_the_dealer(protocol, n, text.said)
         seen = text.seen(coalition)
         peeled = {i for i, _ in peel(seen, coalition)}
@@ -341,9 +344,8 @@ def prove(
     gate: Step,
     operands: Sequence[Operand],
     secrets: Sequence[Any],
-    bits: int,
+    words: Words,
     *,
-    digit: int = 1,
     limit: int = 18,
     settings: int | None = None,
     whose: Sequence[tuple[int, ...]] | None = None,
@@ -356,7 +358,7 @@ def prove(
     """
     proofs = []
     for coalition in coalitions(protocol, n) if whose is None else whose:
-        text = script(protocol, n, gate, operands, coalition, bits, digit)
+        text = script(protocol, n, gate, operands, coalition, words)
         if not output:
             nobody_tells_the_dealer(protocol, n, text.said)
         seen = text.seen(coalition)
@@ -377,7 +379,7 @@ def prove(
             own = [a for a in own if a in enumerated]
             views: dict[Any, Array] = {}
             for secret in secrets:
-                view, results = count(protocol, n, gate, operands, secret, bits, digit, tapes, coalition, list(seen), own)
+                view, results = count(protocol, n, gate, operands, secret, words, tapes, coalition, list(seen), own)
                 outcomes[secret] += results
                 assert not output or len(results) == 1, "the result is not determined: hold the coalition's words (`settings`)"
                 group = tuple(results) if output else None
@@ -397,7 +399,7 @@ def split(
         if p != rest:
             words = [word(share_of(p, k, j)) for j in range(prod(operand.shape))]
             shares[p] = np.stack(words, -1).reshape(given.shape)
-            left = left - shares[p]
+            left = ring.sub(left, shares[p])
     shares[rest] = ring.low(left, 1 if operand.is_bit else None)  # modulo 2 a difference is an XOR
     return [ring.pack(shares[p]) if operand.is_bit else shares[p] for p in holders]
 
@@ -417,8 +419,7 @@ def count(
     gate: Step,
     operands: Sequence[Operand],
     secret: Any,
-    bits: int,
-    digit: int,
+    words: Words,
     tapes: Tapes,
     coalition: Collection[int],
     observed: Sequence[tuple[int, int]],
@@ -427,7 +428,7 @@ def count(
     """(the views of all tapes for one secret, each as one number, sorted; how often each result occurs)."""
     codes, results = [], Counter[int]()
     for lanes in tapes.chunks():
-        ring = TinyRing(bits, lanes, tapes.drawn_word, digit)
+        ring = words.ring(lanes, tapes.drawn_word)
         parts = [
             split(ring, range(protocol._roles(n)[0]), honest_last(protocol, n, coalition), k, operand, value, tapes.at)
             for k, (operand, value) in enumerate(zip(operands, secret, strict=True))
@@ -466,23 +467,21 @@ def total(ring: TinyRing, results: Sequence[Any]) -> Array:
 
 
 # ---- what the rules of symbols claim, on real words --------------------------------------------------------------------
-def influences(
-    protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], bits: int = 64, digit: int = 4
-) -> None:
+def influences(protocol: type[Additive], n: int, gate: Step, operands: Sequence[Operand], words: Words = FULL) -> None:
     """Lane i runs a random tape with word i moved. A message that moves must name the word; where it is a pad, the message
     moves by exactly as much."""
-    text = script(protocol, n, gate, operands, (), bits, digit)
+    text = script(protocol, n, gate, operands, (), words)
     rng = np.random.default_rng(2)
-    words = list(text.width)
-    lanes = 64 * max(-(-(1 + len(words)) // 64), 2)
+    drawn = list(text.width)
+    lanes = 64 * max(-(-(1 + len(drawn)) // 64), 2)
     tape = {}
-    for i, address in enumerate(words):
+    for i, address in enumerate(drawn):
         width = text.width[address]
         value, move = (int(v) for v in rng.integers(0, 1 << width, 2, np.uint64))
         tape[address] = np.full(lanes, value, WORD)
         tape[address][1 + i] += np.uint64(move or 1)
         tape[address] &= np.uint64((1 << width) - 1)
-    ring = TinyRing(bits, lanes, lambda key, name, at, index, _: tape[tuple(map(int, key[:3])), name, at, index], digit)
+    ring = words.ring(lanes, lambda key, name, at, index, _: tape[tuple(map(int, key[:3])), name, at, index])
     secrets = [rng.integers(0, 2 if o.is_bit else 1 << 40, o.shape, np.uint64) for o in operands]
     evaluators, rest = range(protocol._roles(n)[0]), honest_last(protocol, n, ())
     parts = [
@@ -491,11 +490,11 @@ def influences(
     _, said = run(protocol, n, ring, gate, operands, parts)
     for symbolic, real in zip(text.said, said, strict=True):
         for symbol, (values, _) in zip(symbolic.array.reshape(-1), spread_out(ring, real.array), strict=True):
-            moved = {words[i - 1] for i in np.flatnonzero(values[1 : 1 + len(words)] != values[0]) + 1}
+            moved = {drawn[i - 1] for i in np.flatnonzero(values[1 : 1 + len(drawn)] != values[0]) + 1}
             assert moved <= symbol.words, f"a message from {real.sender} depends on {moved - symbol.words}"
             one = (1 << int(values.max()).bit_length()) - 1  # dealt words may be cut to fewer bits
             for address in symbol.pads:
-                i = 1 + words.index(address)
+                i = 1 + drawn.index(address)
                 old, new, moved_by = int(values[0]), int(values[i]), int(tape[address][i]) - int(tape[address][0])
                 flipped = int(tape[address][i]) ^ int(tape[address][0])
                 assert not (new - old - moved_by) & one or not (new - old + moved_by) & one or not (new ^ old ^ flipped) & one

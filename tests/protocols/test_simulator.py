@@ -35,6 +35,7 @@ from mpc.ring.ring import WORD
 from . import gates as g
 from .gates import BITS, COLUMN, GATES, ONE, ROW, TWO, WIDE, WORDS, Operand, Step, nth
 from .simulate import SECRET, Leak, Proof, Symbol, influences, objects, prove, prove_by_pads
+from .tiny import Words
 
 TWO_OR_THREE = [(Helper, 3), (Additive, 2), (Additive, 3)]
 Outcomes = Callable[..., Iterable[int]]  # all results for a secret, each as often as it occurs
@@ -60,6 +61,12 @@ class Case(NamedTuple):
     often: bool = True
     two_only: bool = False
     limit: int = 16
+    limb: int = 64
+    residues: bool = False
+
+    @property
+    def words(self) -> Words:
+        return Words(self.bits, 1, self.limb, self.residues)
 
 
 def of(values: Iterable[int]) -> list[tuple[int]]:
@@ -129,6 +136,9 @@ CASES = {
     "negative": Case(g.negative, ONE, of(signed(3)), 3, lambda x: [x < 0]),
     "zero": Case(g.zero, ONE, of(signed(3)), 3, lambda x: [x == 0]),
     "below": Case(g.below(-1, 1), ONE, of(range(-3, 4)), 3, lambda x: [x < 1]),
+    "negative of two limbs": Case(g.negative, ONE, of(signed(3)), 3, lambda x: [x < 0], limb=1),
+    "zero of two limbs": Case(g.zero, ONE, of(signed(2)), 2, lambda x: [x == 0], limb=1),
+    "zero of three residues": Case(g.zero, ONE, of(range(8)), 3, lambda x: [x == 0], limb=1, residues=True),
     "select": Case(
         g.select, (BITS, WORDS, WORDS), list(product(range(2), signed(2), range(2))), 2, lambda b, x, y: [x if b else y]
     ),
@@ -169,6 +179,12 @@ LARGER = {
         g.wide(g.negative), ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18
     ),
     "zero by a wide tree": Case(g.wide(g.zero), ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
+    "negative of two limbs": Case(g.negative, ONE, of(signed(4)), 4, lambda x: [x < 0], limb=2, limit=18),
+    "zero of two limbs": Case(g.zero, ONE, of(signed(4)), 4, lambda x: [x == 0], limb=2, limit=18),
+    "below of two limbs": Case(g.below(-1, 1), ONE, of(range(-3, 4)), 3, lambda x: [x < 1], limb=1),
+    "relu of two limbs": Case(g.relu, ONE, of(signed(3)), 3, lambda x: [max(x, 0)], limb=1),
+    "zero of two residues": Case(g.zero, ONE, of(range(16)), 4, lambda x: [x == 0], limb=2, residues=True, limit=16),
+    "zero of four residues": Case(g.zero, ONE, of(range(16)), 4, lambda x: [x == 0], limb=1, residues=True, limit=16),
     "relu": Case(g.relu, ONE, of(signed(4)), 4, lambda x: [max(x, 0)], limit=17),
     "polynomial": Case(g.piecewise(2, 1, np.array(CURVE, WORD)), ONE, of(signed(4)), 4, pieces(CURVE, 1), False, True, 18),
 }
@@ -187,7 +203,8 @@ def verify(proof: Proof, case: Case) -> None:
 def check(protocol: type[Additive], n: int, case: Case, digit: int = 1) -> None:
     if case.two_only and protocol._roles(n)[0] != 2:
         pytest.skip("two evaluators only")
-    for proof in prove(protocol, n, case.step, case.operands, case.secrets, case.bits, digit=digit, limit=case.limit):
+    words = case.words._replace(digit=digit)
+    for proof in prove(protocol, n, case.step, case.operands, case.secrets, words, limit=case.limit):
         assert proof.tapes >= 1 << 6
         verify(proof, case)
 
@@ -235,7 +252,27 @@ def test_every_observation_of_the_full_ring_has_a_pad(protocol: type[Additive], 
 @pytest.mark.parametrize("name", list(WIDE)[:3])
 def test_every_observation_of_a_wide_tree_has_a_pad(protocol: type[Additive], n: int, name: str):
     """Over Z_2^20, where it has five leaves, as 2^8 products of nine are long to follow; those are among the slow tests."""
-    assert prove_by_pads(protocol, n, WIDE[name].step, WIDE[name].operands, 20) > 0
+    assert prove_by_pads(protocol, n, WIDE[name].step, WIDE[name].operands, Words(20, digit=4)) > 0
+
+
+LIMBS = Words(128, digit=4, limb=64)
+THREE = Words(192, digit=4, limb=64, residues=True)
+
+
+@pytest.mark.parametrize(("protocol", "n"), [(Helper, 3), pytest.param(Additive, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["negative", "zero", "below", "relu"])
+def test_every_observation_of_two_limbs_has_a_pad(protocol: type[Additive], n: int, name: str):
+    """As shipped: limbs of 64 bits."""
+    assert prove_by_pads(protocol, n, GATES[name].step, GATES[name].operands, LIMBS) > 0
+
+
+def test_every_observation_of_three_residues_has_a_pad():
+    assert prove_by_pads(Helper, 3, GATES["zero"].step, ONE, THREE) > 0
+
+
+def test_symbols_know_what_a_message_of_two_limbs_depends_on():
+    influences(Helper, 3, GATES["negative"].step, ONE, Words(40, digit=4, limb=20))
+    influences(Helper, 3, GATES["zero"].step, ONE, Words(40, digit=4, limb=20, residues=True))
 
 
 @pytest.mark.slow
@@ -246,7 +283,7 @@ def test_every_observation_of_a_wide_tree_of_the_full_ring_has_a_pad(name: str):
 
 def test_symbols_know_what_a_message_of_a_wide_tree_depends_on():
     for gate in (WIDE["wide negative"], WIDE["wide zero"]):
-        influences(Helper, 3, gate.step, gate.operands, 20)
+        influences(Helper, 3, gate.step, gate.operands, Words(20, digit=4))
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -275,10 +312,10 @@ def revealed(gate: Step, to: tuple[int, ...]) -> Step:
 def test_a_revealed_product_tells_the_product():
     """Both shares reach one evaluator in turn; with three, one of them sees two others' shares."""
     two = CASES["multiply"]
-    for proof in prove(Helper, 3, revealed(two.step, (0, 1)), TWO, two.secrets, 2, output=True):
+    for proof in prove(Helper, 3, revealed(two.step, (0, 1)), TWO, two.secrets, Words(2), output=True):
         verify(proof, two)
     bits = list(product(range(2), repeat=2))
-    for proof in prove(Additive, 3, revealed(two.step, (0,)), TWO, bits, 1, whose=[(0,), (0, 1)], output=True):
+    for proof in prove(Additive, 3, revealed(two.step, (0,)), TWO, bits, Words(1), whose=[(0,), (0, 1)], output=True):
         verify(proof, two._replace(bits=1))
 
 
@@ -291,7 +328,7 @@ def test_a_helper_learns_from_its_results_only_what_they_say(gate: Step, secrets
     result tells it one comparison with a point it knows, as it tells the evaluators."""
     operands = TWO if secrets else (BITS, WORDS, WORDS)
     secrets = secrets or list(product(range(2), signed(2), signed(2)))
-    (proof,) = prove(Helper, 3, revealed(gate, (2,)), operands, secrets, bits, settings=8, whose=[(2,)], output=True)
+    (proof,) = prove(Helper, 3, revealed(gate, (2,)), operands, secrets, Words(bits), settings=8, whose=[(2,)], output=True)
     assert proof.peeled == 0
 
 
@@ -353,10 +390,44 @@ FAULTS = {
 def test_planted_faults_are_found(name: str):
     step, operands, secrets, bits = FAULTS[name]
     with pytest.raises(Leak, match="from another secret"):
-        prove(Helper, 3, step, operands, secrets, bits, limit=30, settings=2)  # 2 settings are enough to refute
+        prove(Helper, 3, step, operands, secrets, Words(bits), limit=30, settings=2)  # 2 settings are enough to refute
     for protocol, n in TWO_OR_THREE:
         with pytest.raises(Leak, match="no pad of their own"):
             prove_by_pads(protocol, n, step, operands)
+
+
+class OneAnd(Helper):
+    """The limbs are joined under masks that have hidden the lower one's factors."""
+
+    def and_(self, tape: Tape, x: Share, y: Share, field: int = Field.AND_X) -> Steps[Share]:
+        return super().and_(tape, x, y, Field.TREE)
+
+
+class OnePlace(Helper):
+    """Every residue's random words are at one position."""
+
+    def own(self, tape: Tape, field: int) -> Stream:
+        return super().own(tape._replace(at=0), field)
+
+    def every(self, tape: Tape, field: int) -> Stream:
+        return super().every(tape._replace(at=0), field)
+
+
+REUSED = {
+    "two limbs": (OneAnd, g.negative, of(signed(4)), Words(4, limb=2)),
+    "two limbs, for ==": (OneAnd, g.zero, of(signed(4)), Words(4, limb=2)),
+    "residues": (OnePlace, g.zero, of(range(16)), Words(4, limb=1, residues=True)),
+    "residues of two bits": (OnePlace, g.zero, of(range(16)), Words(4, limb=2, residues=True)),
+}
+
+
+@pytest.mark.parametrize("name", REUSED)
+def test_masks_that_limbs_share_are_found(name: str):
+    protocol, step, secrets, words = REUSED[name]
+    with pytest.raises(Leak, match=r"no pad of their own|serves"):
+        prove_by_pads(protocol, 3, step, ONE, words)
+    with pytest.raises(Leak, match="from another secret"):
+        prove(protocol, 3, step, ONE, secrets, words, limit=24, settings=2)
 
 
 def test_a_helper_that_is_sent_raw_shares_learns_more_than_the_product():
@@ -367,7 +438,7 @@ def test_a_helper_that_is_sent_raw_shares_learns_more_than_the_product():
 
     secrets = list(product(signed(2), repeat=2))
     with pytest.raises(Leak, match="from another secret"):
-        prove(Raw, 3, revealed(g.multiply, (2,)), TWO, secrets, 2, settings=4, whose=[(2,)], output=True)
+        prove(Raw, 3, revealed(g.multiply, (2,)), TWO, secrets, Words(2), settings=4, whose=[(2,)], output=True)
 
 
 def test_a_message_to_the_dealer_is_found():

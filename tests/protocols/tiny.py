@@ -115,6 +115,19 @@ def wide_digits(what: Comparison, digit: int) -> list[int]:
     return min((digits for digits in ways if max(digits) <= 2 * digit), key=dealt)
 
 
+class Words(NamedTuple):
+    """What a tiny ring computes on: words of `bits` bits, which are compared by limbs of `limb` bits and digits of `digit`.
+    residues: every limb is a residue of its own."""
+
+    bits: int
+    digit: int = 1
+    limb: int = 64
+    residues: bool = False
+
+    def ring(self, lanes: int, source: Callable[..., Array]) -> TinyRing:
+        return (TinyResidues if self.residues else TinyRing)(self, lanes, source)
+
+
 class TinyRing(Ring):
     """Z_2^bits, `lanes` executions side by side.
 
@@ -122,8 +135,10 @@ class TinyRing(Ring):
     element has there (its place in a matrix, its plane in a comparison).
     """
 
-    def __init__(self, bits: int, lanes: int, source: Callable[..., Array], digit: int = 1) -> None:
-        self.bits, self.lanes, self.source, self.digit = bits, lanes, source, digit
+    def __init__(self, words: Words, lanes: int, source: Callable[..., Array]) -> None:
+        self.bits, self.digit, self.limb = words.bits, words.digit, words.limb
+        self.lanes, self.source = lanes, source
+        self.groups = -(-lanes // 512)  # a gate's own positions are so many times those of one lane
 
     def compare_counts(self, what: Comparison) -> dict[str, int]:  # type: ignore[override]
         return Tree(what, self.digit).counts()
@@ -132,6 +147,9 @@ class TinyRing(Ring):
     def low(self, x: Array, bits: int | None = None) -> Array:
         """x mod 2^bits."""
         return x & np.uint64((1 << (self.bits if bits is None else bits)) - 1)
+
+    def limbs(self, x: Array) -> list[Array]:
+        return [self.low(x >> np.uint64(at), min(self.limb, self.bits - at)) for at in range(0, self.bits, self.limb)]
 
     def pack(self, bits: Array) -> Array:
         out = np.zeros(8 * words_for(self.lanes), np.uint8)
@@ -177,7 +195,7 @@ class TinyRing(Ring):
         width = self.bits if bits is None else bits
         total = np.zeros(shape, WORD)
         for key in stream.keys:
-            words = [self.source(key, stream.name, stream.at, j, width) for j in range(prod(shape[1:]))]
+            words = [self.source(key, stream.name, stream.at // self.groups, j, width) for j in range(prod(shape[1:]))]
             total = total + np.stack(words, -1).reshape(shape)
         return self.low(total, width)
 
@@ -187,7 +205,7 @@ class TinyRing(Ring):
         out = [np.zeros(words_for(self.lanes), WORD)] * planes
         for key in stream.keys:
             for p in range(planes):
-                out[p] = out[p] ^ self.pack(self.source(key, stream.name, stream.at, start + p, 1))
+                out[p] = out[p] ^ self.pack(self.source(key, stream.name, stream.at // self.groups, start + p, 1))
         return out
 
     def half_bits(self, f: int) -> int:
@@ -507,11 +525,34 @@ class TinyRing(Ring):
         return np.stack([self.low(v - self.drawn(v.shape, s)) for v, s in zip(rows, streams, strict=True)])
 
 
+class TinyResidues(TinyRing):
+    """The product of several Z_2^limb, for a product of fields: a gate that only adds and compares residues does not see of
+    which modulus they are. No carry couples the limbs."""
+
+    def __init__(self, words: Words, lanes: int, source: Callable[..., Array]) -> None:
+        super().__init__(words, lanes, source)
+        self.primes = (1 << self.limb,) * (self.bits // self.limb)
+
+    def local(self, f: Callable[..., Array], *xs: Array) -> Array:
+        if f not in (np.add, np.subtract, np.negative):
+            return super().local(f, *xs)
+        parts = [self.low(f(*limbs), self.limb) for limbs in zip(*map(self.limbs, xs), strict=True)]
+        return np.asarray(sum(part << np.uint64(self.limb * i) for i, part in enumerate(parts)))
+
+    def drawn(self, shape: tuple[int, ...], stream: Stream, bits: int | None = None) -> Array:
+        each = [stream._replace(keys=stream.keys[i : i + 1]) for i in range(len(stream.keys))]
+        return self.total([super(TinyResidues, self).drawn(shape, s, bits) for s in each])
+
+    def mask(self, x: Array, stream: Stream) -> tuple[Array, Array]:
+        r = self.drawn(x.shape, stream)
+        return self.add(x, r), r
+
+
 class TinyShapes(Shapes):
     """What a dealer has in place of shares, with the counts of a tiny comparison."""
 
     def __init__(self, ring: TinyRing) -> None:
-        super().__init__()
+        super().__init__(ring)
         self.compare_counts = ring.compare_counts  # type: ignore[method-assign]
 
 
@@ -519,7 +560,7 @@ class NativeWords(TinyRing):
     """64 bits, digits of 4, and the words of the native generator, laid out as the kernels do: at most 512 lanes, at 0."""
 
     def __init__(self, lanes: int) -> None:
-        super().__init__(64, lanes, lambda *address: None, digit=4)  # type: ignore[arg-type, return-value]
+        super().__init__(Words(64, digit=4), lanes, lambda *address: None)  # type: ignore[arg-type, return-value]
         self.native = Ring()
 
     def low(self, x: Array, bits: int | None = None) -> Array:
