@@ -40,6 +40,7 @@ from .comparison import less
 from .exponential import exponential_gate
 from .fields import Field
 from .radix import digit_ranks_gate, key_bits_gate
+from .rescale import rescale_gate
 from .shuffle import common_order, passes
 from .sine import sine_gate
 from .spline import spline_gate
@@ -112,7 +113,7 @@ class Additive(Protocol):
         self.key = self.all_keys[: self.last] if self.deals else self.all_keys
         self.pair_keys = {p: keys(p, "pair") for p in self.peers}
         if self.evaluators != 2:
-            self.spline = self.exp = None  # type: ignore[method-assign, assignment]
+            self.spline = self.exp = self.rescale = None  # type: ignore[method-assign, assignment]
         self.bits = ring.bits
         self.exact = ring  # what the dealer knows in full, it computes for real; its shares are blanks
         if self.deals:
@@ -534,6 +535,10 @@ class Additive(Protocol):
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `exponential.py`; two evaluators only."""
         return (yield from exponential_gate(self, tape, x, **params))
+
+    def rescale(self, tape: Tape, x: Share, **params: Any) -> Steps[list[Share]]:
+        """See `rescale.py`; two evaluators only."""
+        return (yield from rescale_gate(self, tape, x, **params))
 
     def key_bits(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `radix.py`."""

@@ -18,7 +18,7 @@ from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, S
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import blank, words_for
+from ..ring.ring import Ring, blank, words_for
 from ..ring.rings import ring_of
 from .clock import Clock
 
@@ -225,34 +225,33 @@ def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
 
 
 def _chunked(
-    gate: Callable[..., Steps[Share]],
+    gate: Callable[..., Steps[Share | list[Share]]],
     tape: Tape,
     ins: Sequence[Value],
     shape: tuple[int, ...],
     ctx: Context,
     alone: Callable[[], bool],
-) -> Steps[Share]:
+) -> Steps[list[Share]]:
     """An elementwise gate on a large array, a chunk at a time: it stays in the cache, and messages overlap with work."""
     protocol = ctx.protocol
     size = int(np.prod(shape))
     flat = [protocol.flat(x, size, Origin(tape.name, OPERAND + k)) for k, x in enumerate(ins)]
-    out: list[Part] = []
+    out: list[tuple[Part, ...]] = []  # of each result
 
     def lane(i: int) -> Steps[None]:
         begin, end = i * CHUNK, min((i + 1) * CHUNK, size)
-        y = yield from gate(tape._replace(at=begin, chunk=i), *(protocol.chunk(x, begin, end) for x in flat))
+        found = yield from gate(tape._replace(at=begin, chunk=i), *(protocol.chunk(x, begin, end) for x in flat))
+        results = found if isinstance(found, list) else [found]
         if not out:
-            out.extend(
-                Packed(protocol.ring.planes(1, size), (size,)) if isinstance(p, Packed) else protocol.ring.empty((size,))
-                for p in y.parts
-            )
-        for whole, part in zip(out, y.parts, strict=True):
-            if protocol.ring.abstract:
-                continue
-            if isinstance(part, Packed):
-                whole.words[begin // 64 : -(-end // 64)] = part.words
-            else:
-                whole[begin:end] = part
+            out.extend(tuple(_room(protocol.ring, p, size) for p in y.parts) for y in results)
+        if protocol.ring.abstract:
+            return
+        for wholes, y in zip(out, results, strict=True):
+            for whole, part in zip(wholes, y.parts, strict=True):
+                if isinstance(part, Packed):
+                    whole.words[begin // 64 : -(-end // 64)] = part.words
+                else:
+                    whole[begin:end] = part
 
     def lanes() -> Iterator[Steps[None]]:
         i, cycle = 0, protocol.cycle
@@ -267,7 +266,11 @@ def _chunked(
 
     counted = ctx.steady is not None and alone()
     yield from pipeline(lanes(), 1 if counted else WINDOW)
-    return Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in out))
+    return [Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in parts)) for parts in out]
+
+
+def _room(ring: Ring, like: Part, size: int) -> Part:
+    return Packed(ring.planes(1, size), (size,)) if isinstance(like, Packed) else ring.empty((size,))
 
 
 def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Steps[list[Value]]:
