@@ -149,6 +149,7 @@ GATES: dict[str, Gate] = {
     "sin": lambda x, y, c: [mpc.sin(x), mpc.cos(x)],
     "chain": lambda x, y, c: [x * y * y * (x * y)],
     "reciprocal": lambda x, y, c: [1 / x],
+    "log": lambda x, y, c: [mpc.log(x)],
     "chain of products": lambda x, y, c: [x * y * y * y],
     "convolution": lambda x, y, c: [mpc.nn.conv2d(x[:9216].reshape(1, 4, 48, 48), y[:16].reshape(4, 4, 1, 1))],
     "views": lambda x, y, c: [x[::-1] * x, x.reshape(100, 200).T @ y.reshape(100, 200)],
@@ -382,12 +383,12 @@ def recorded(protocol: str, n: int, size: int, truncation: str = "dither") -> li
             z += [c & (x < 0), c * x, x[::-1] * x, x.reshape(2, -1)[:, ::-1] * y.reshape(2, -1), m, mpc.nn.relu(m), m.max(0)]
             z += [mpc.fori(0, 2, lambda i, v: mpc.nn.relu(v * y) + i, x), abs(x), x.reshape(side, 100).mean(0)]
             s.reveal(*z)
-            z += [x * y * y * y, x * y * (x * y), mpc.nn.relu(x * y * x), mpc.nn.gelu(x), mpc.exp(y)]
+            z += [x * y * y * y, x * y * (x * y), mpc.nn.relu(x * y * x), mpc.nn.gelu(x), mpc.exp(y), mpc.log(x)]
             z += [mpc.nn.conv2d(x.reshape(1, side, 10, 10), y[: 9 * side].reshape(1, side, 3, 3), padding=1)]
-            s.reveal(*z[-6:])
+            s.reveal(*z[-7:])
             z += [*mpc.sort_by(x, x, y, c, bits=8), *mpc.shuffle(x, c), mpc.sort(x.reshape(-1, 4)), mpc.sort(x[:200])]
             s.reveal(*z[-7:])
-            s.reveal(mpc.nn.sigmoid(x[:500]), 1 / (x[:500] + 3), mpc.exp(x[:500]), *z[:3], to=0)
+            s.reveal(mpc.nn.sigmoid(x[:500]), 1 / (x + 3), mpc.exp(x[:500]), *z[:3], to=0)
         s.reveal(x, y, c, to=n - 1)
         return [party.ring if isinstance(party.ring, Recorder) else Recorder() for party in s._backend.parties]
 

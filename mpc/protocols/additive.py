@@ -33,6 +33,7 @@ from .base import (
     Spec,
     Steps,
     Tape,
+    is_open,
     spec_of,
     together,
 )
@@ -63,10 +64,6 @@ def _root(x: Share) -> Share:
     while x.parent is not None and x.opening is None:
         x = x.parent
     return x
-
-
-def _is_open(x: Share) -> bool:
-    return x.opening is not None and x.opening is not PENDING
 
 
 def _opening(x: Share) -> Opening:
@@ -190,9 +187,12 @@ class Additive(Protocol):
     def masked(self, *xs: Share) -> Steps[list[Opening]]:
         """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then
         nothing. A view is opened through the share it is made from."""
-        if all(map(_is_open, xs)):
+        if all(map(is_open, xs)):
             return list(map(_opening, xs))
         roots = dict.fromkeys(map(_root, xs))
+        for x in roots:
+            if x.pieces is not None:
+                self.join(x)
         new = [x for x in roots if x.opening is None]
         if new:
             masked = []

@@ -131,6 +131,9 @@ class Replicated(Protocol):
         if all(map(is_replicated, xs)):
             return list(xs)
         roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
+        for x in roots:
+            if x.pieces is not None:
+                self.join(x)
         new = [x for x in roots if x.opening is None]
         if new:
             mine = []
