@@ -373,7 +373,7 @@ class Additive(Protocol):
         if rounding == "dither":
             return t
         assert t.settled is not None
-        (below,) = yield from less(self, tape, [t.settled.c], lambda: known[0], bits)
+        (below,) = yield from less(self, tape, t.settled.c, lambda: known[0], bits)
         return self.sub(Share(t.parts), (yield from self.bit_to_word(tape, below, z.shape)))
 
     def _truncated(
@@ -431,8 +431,7 @@ class Additive(Protocol):
         is that of x_open - v ^ r ^ borrow. By default the top bit: exact unless x - v overflows, for v = 0 always."""
         bits = self.bits - 1 if bits is None else bits
         (opened,) = yield from self.masked(x)
-        below = [opened.value if not v else self.ring.sub(opened.value, self.ring.of(v)) for v in values]
-        return (yield from less(self, tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
+        return (yield from less(self, tape, opened.value, lambda: self.mask_total(x), bits, sign_bit=bits, values=values))
 
     def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (b,) = yield from self.signs(tape, x, [0], bits)
@@ -441,7 +440,7 @@ class Additive(Protocol):
     def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (opened,) = yield from self.masked(x)
         window = self.bits if bits is None else bits + 1
-        (b,) = yield from less(self, tape, [opened.value], lambda: self.mask_total(x), window, equal=True)
+        (b,) = yield from less(self, tape, opened.value, lambda: self.mask_total(x), window, equal=True)
         return Share((Packed(b, x.shape),))
 
     # ---- bits ----
@@ -517,7 +516,7 @@ class Additive(Protocol):
             return mask
 
         product = self.ring.sub(settled.c, self.ring.of(1 << self.bits - 2))
-        (b,) = yield from less(self, tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
+        (b,) = yield from less(self, tape, product, known, self.bits - 1, sign_bit=self.bits - 1)
         specs = [(self.word, (3, *x.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), shift, beta)])
         return self._unless_settled(tape, x.parts[0], settled.c, shift, bit, got.dealt[0] if got.dealt else None)

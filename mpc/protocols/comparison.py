@@ -20,33 +20,34 @@ if TYPE_CHECKING:
 def less(
     p: Additive,
     tape: Tape,
-    opened: Sequence[Array],
+    opened: Array,
     mask: Callable[[], Array],
     bits: int,
     equal: bool = False,
     sign_bit: int | None = None,
+    values: Sequence[int] = (0,),
     limb: int = 0,
     hot: int = Field.HOT,
     tree: Callable[[int], int] = lambda k: Field.TREE + 3 * k,
 ) -> Steps[list[Array]]:
-    """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
-    the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
+    """For each v of `values`, where opened = x + r + (a public offset): packed XOR shares of [opened - v < r] (or ==) on the
+    lowest `bits` bits; with `sign_bit`, XORed with that bit of opened - v and of r, which is the sign of x + offset - v.
 
     One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2; for words of
     several limbs see below. limb: which 64 bits of the words are compared; hot, tree: fields of the random words, the second
-    for `opened[k]`.
+    for `values[k]`.
     """
     if bits > 64 and p.ring.primes:
-        assert equal and len(opened) == 1, "a field has no order"
-        return [(yield from _residues(p, tape, opened[0], mask))]
+        assert equal and tuple(values) == (0,), "a field has no order"
+        return [(yield from _residues(p, tape, opened, mask))]
     if bits > 64:
-        return (yield from _wide(p, tape, opened, mask, bits, equal, sign_bit))
-    what, n = Comparison(bits, equal, tape.wide), opened[0].size
+        return (yield from _wide(p, tape, opened, mask, bits, equal, sign_bit, values))
+    what, n = Comparison(bits, equal, tape.wide), opened.size
     count = p.ring.compare_counts(what)
     digits = p.own(tape, hot)
     sign = p.own(tape._replace(at=tape.at // 64), Field.SIGN)
     trees = []  # each with AND masks of its own: they serve one evaluation
-    for k in range(len(opened)):
+    for k in range(len(values)):
         node, and1, and2 = (tree(k) + i for i in range(3))
         trees.append((p.every(tape, node), p.own(tape, and1), p.own(tape, and2)))
 
@@ -58,14 +59,16 @@ def less(
             planes.append(p.exact.blind_bits(p.exact.bit_plane(r, sign_bit), sign))
         return planes
 
-    sizes = [count["hot"], *(count["and1"], count["and2"]) * len(opened), *([1] if sign_bit is not None else [])]
+    sizes = [count["hot"], *(count["and1"], count["and2"]) * len(values), *([1] if sign_bit is not None else [])]
     dealt = (yield from p.exchange(dealt=[(WORD.str, (k * words_for(n),)) for k in sizes], deal=deal)).dealt
     planes: Sequence[Array | None] = dealt if dealt is not None else (None,) * len(sizes)
-    leaves = [
-        p.ring.compare_leaves(p.ring.limbs(x)[limb], what, p.first, planes[0], digits, names[0])
-        for x, names in zip(opened, trees, strict=True)
-    ]
-    local, mine = [a for a, _ in leaves], [b for _, b in leaves]
+    local, mine, top = [], [], []
+    for v, names in zip(values, trees, strict=True):  # each while its words are in the cache
+        x = p.ring.sub(opened, p.ring.of(v)) if v else opened
+        kept, open_next = p.ring.compare_leaves(p.ring.limbs(x)[limb], what, p.first, planes[0], digits, names[0])
+        local.append(kept)
+        mine.append(open_next)
+        top.append([p.ring.bit_plane(x, sign_bit)] if sign_bit is not None and p.first else [])
     for level in (1, 2) if count["open2"] else (1,):
         others = (yield from p.exchange(bits=mine)).bits
         mine_next = []
@@ -78,33 +81,32 @@ def less(
         mine = mine_next
     if sign_bit is None:
         return local
-    top = planes[-1] if planes[-1] is not None else p.ring.blind_bits(p._zeros(local[0]), sign)
-    return [
-        p.ring.xor([b, top, p.ring.bit_plane(x, sign_bit)] if p.first else [b, top]) for b, x in zip(local, opened, strict=True)
-    ]
+    of_mask = planes[-1] if planes[-1] is not None else p.ring.blind_bits(p._zeros(local[0]), sign)
+    return [p.ring.xor([b, of_mask, *bit]) for b, bit in zip(local, top, strict=True)]
 
 
 def _wide(
     p: Additive,
     tape: Tape,
-    opened: Sequence[Array],
+    opened: Array,
     mask: Callable[[], Array],
     bits: int,
     equal: bool,
     sign_bit: int | None,
+    values: Sequence[int],
 ) -> Steps[list[Array]]:
     """`less` for words of two limbs: [high < r_high] ^ [high == r_high] & [low < r_low], or the AND of ==. 1 round more."""
 
     def part(limb: int, equal: bool, slot: int, sign: int | None = None) -> Steps[list[Array]]:
         width = bits - 64 if limb else 64
         fields = (Field.HOT + slot, lambda k: Field.TREE + 12 * k + 3 * slot)
-        return less(p, tape, opened, mask, width, equal, sign, limb, *fields)
+        return less(p, tape, opened, mask, width, equal, sign, values, limb, *fields)
 
     parts = [part(0, equal, 0), part(1, True, 1)]
     if not equal:
         parts.append(part(1, False, 2, sign_bit))
     low, same, *high = yield from together(*parts)
-    size = (opened[0].size,)
+    size = (opened.size,)
     both = yield from together(
         *(
             p.and_(tape, Share((Packed(a, size),)), Share((Packed(b, size),)), Field.TREE + 12 * k + 9)
@@ -123,7 +125,7 @@ def _residues(p: Additive, tape: Tape, opened: Array, mask: Callable[[], Array])
         """Random words of its own: as many places as this chunk has, for each residue."""
         return tape._replace(at=tape.at * count + i * (-(-n // 512) * 512))
 
-    planes = yield from together(*(less(p, part(j), [opened], mask, 64, True, limb=j) for j in range(count)))
+    planes = yield from together(*(less(p, part(j), opened, mask, 64, True, limb=j) for j in range(count)))
     rows, level = [Share((Packed(plane, (n,)),)) for (plane,) in planes], 1
     while len(rows) > 1:
         pairs = zip(rows[::2], rows[1::2], strict=False)
