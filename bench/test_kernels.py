@@ -218,7 +218,7 @@ def test_lookup(benchmark, figures, kernels, tier, k):
     n, columns = 1 << 14, 3
     words = max(1, (1 << k) // 64)
     args = [ptr(a) for a in (uniform(columns, n), uniform(columns, 1 << k), uniform(n, words), uniform(n))]
-    seconds = measure(benchmark, n << k, lambda: kernels.lookup_u64(args[0], args[1], columns, k, args[2], args[3], n, 1))
+    seconds = measure(benchmark, n << k, lambda: kernels.lookup_u64(args[0], args[1], columns, k, args[2], args[3], n, 1, 0))
     size, amount = f"{columns} tables of {1 << k}", columns * n << k
     report(figures, benchmark, tier, "lookup", size, seconds, amount, "Gadd/s", None, None)
 

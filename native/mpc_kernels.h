@@ -155,9 +155,9 @@ typedef struct mpc_kernels {
 
     /* ---- one-hot lookup (lookup.inc) ---- */
     /* out[j * n + i] = sign * sum over w of table[j * K + (v_i - w) mod K] * e_i[w], K = 2^k, 1 <= k <= 9: `columns` tables,
-     * e_i: K bits in max(1, K / 64) words per element, v_i public. */
+     * e_i: K bits in max(1, K / 64) words per element, v_i public. exclusive: v_i mod K ^ w in place of v_i - w, k <= 7. */
     void (*lookup_u64)(uint64_t *out, const uint64_t *table, size_t columns, int k, const uint64_t *e, const uint64_t *v,
-                       size_t n, int sign);
+                       size_t n, int sign, int exclusive);
     /* Dealer: e = onehot(r mod K) ^ e0 with e0 the stream (`max(1, K/64)` words per element) under P0's rk, only the low K
      * bits kept; s = 2 e0[r] - 1 as a ring element */
     void (*lookup_deal_u64)(uint64_t *e, uint64_t *s, const uint64_t *r, size_t n, int k, const uint8_t *rk, uint64_t name,

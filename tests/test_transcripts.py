@@ -151,6 +151,7 @@ GATES: dict[str, Gate] = {
     "sin": lambda x, y, c: [mpc.sin(x), mpc.cos(x)],
     "chain": lambda x, y, c: [x * y * y * (x * y)],
     "reciprocal": lambda x, y, c: [1 / x],
+    "log": lambda x, y, c: [mpc.log(x)],
     "chain of products": lambda x, y, c: [x * y * y * y],
     "convolution": lambda x, y, c: [mpc.nn.conv2d(x[:9216].reshape(1, 4, 48, 48), y[:16].reshape(4, 4, 1, 1))],
     "views": lambda x, y, c: [x[::-1] * x, x.reshape(100, 200).T @ y.reshape(100, 200)],
@@ -442,7 +443,7 @@ def recorded(protocol: str, n: int, size: int, truncation: str = "dither", dtype
             z += [mpc.random.bits(x, 70)]
             s.reveal(*z[-8:])
             some = [mpc.nn.sigmoid(x[:500]), mpc.exp(x[:500])]
-            s.reveal(*some, *([] if narrow else [1 / (x[:500] + 3)]), *z[:3], to=0)
+            s.reveal(*some, *([] if narrow else [1 / (x + 3), mpc.log(x)]), *z[:3], to=0)
         s.reveal(x, y, c, to=n - 1)
         return recorders(s)
 

@@ -316,4 +316,4 @@ OPS: dict[str, Op] = {
 BILINEAR = frozenset({"mul", "matmul", "conv", "conv_transposed"})
 
 # Derived operations that a protocol may define as an elementwise gate of its own.
-ELEMENTWISE_GATES = frozenset({"keep", "relu", "spline", "exp", "sin", "cos"})
+ELEMENTWISE_GATES = frozenset({"keep", "relu", "spline", "exp", "sin", "cos", "rescale"})

@@ -143,31 +143,39 @@ class Program:
         if any(not 0 <= v < len(types) for v in self.outs):
             raise ProgramMismatch("the program returns a value that it does not define")
 
+    @cached_property
+    def _text(self) -> tuple[bytes, tuple[Program, ...]]:
+        """Its stored form without its bodies, and these, each once: equations name them by their place. Written once, for a
+        library's bodies serve many programs."""
+        bodies = {id(e.body): e.body for e in self.eqns if e.body is not None}
+        place = {key: k for k, key in enumerate(bodies)}
+        plain = [
+            [_plain_type(t) for t in self.params],
+            [[_plain_type(t), c.dtype.str, list(c.shape), np.ascontiguousarray(c).tobytes()] for t, c in self.consts],
+            [
+                [e.op, e.ins, _stored(e.params), [_plain_type(t) for t in e.types], place.get(id(e.body)), e.where]
+                for e in self.eqns
+            ],
+            self.outs,
+            self.names,
+        ]
+        return msgspec.msgpack.encode(plain), tuple(bodies.values())
+
     def pack(self) -> bytes:
-        """Binary form. A body that occurs several times is stored once."""
-        bodies: dict[int, tuple[int, Program]] = {}
+        """Binary form. A body that occurs several times is stored once, before what uses it; the program is the last."""
+        numbers: dict[int, int] = {}
         table: list[Any] = []
 
-        def plain(p: Program) -> list[Any]:
-            return [
-                [_plain_type(t) for t in p.params],
-                [[_plain_type(t), c.dtype.str, list(c.shape), np.ascontiguousarray(c).tobytes()] for t, c in p.consts],
-                [[e.op, e.ins, _stored(e.params), [_plain_type(t) for t in e.types], number(e.body), e.where] for e in p.eqns],
-                p.outs,
-                p.names,
-            ]
+        def number(p: Program) -> int:
+            if id(p) not in numbers:
+                text, bodies = p._text
+                entry = [msgspec.Raw(text), list(map(number, bodies))]
+                numbers[id(p)] = len(table)
+                table.append(entry)
+            return numbers[id(p)]
 
-        def number(body: Program | None) -> int | None:
-            if body is None:
-                return None
-            if id(body) not in bodies:
-                text = plain(body)
-                bodies[id(body)] = (len(table), body)
-                table.append(text)
-            return bodies[id(body)][0]
-
-        main = plain(self)
-        return msgspec.msgpack.encode([table, main])
+        number(self)
+        return msgspec.msgpack.encode(table)
 
     @staticmethod
     def unpack(data: bytes) -> Program:
@@ -184,10 +192,9 @@ class Program:
 
     @staticmethod
     def _read(data: bytes) -> Program:
-        table, main = msgspec.msgpack.decode(data)
         programs: list[Program] = []
 
-        def build(plain: list[Any]) -> Program:
+        def build(plain: list[Any], bodies: list[int]) -> Program:
             params, consts, eqns, outs, names = plain
             return Program(
                 tuple(map(_type, params)),
@@ -198,7 +205,7 @@ class Program:
                         tuple(ins),
                         _loaded(ps),
                         tuple(map(_type, ts)),
-                        None if body is None else programs[body],
+                        None if body is None else programs[bodies[body]],
                         Where(*where),
                     )
                     for op, ins, ps, ts, body, where in eqns
@@ -207,11 +214,10 @@ class Program:
                 tuple(names),
             )
 
-        for text in table:
-            programs.append(build(text))
-        program = build(main)
-        program.verify()
-        return program
+        for text, bodies in msgspec.msgpack.decode(data):
+            programs.append(build(text, bodies))
+        programs[-1].verify()
+        return programs[-1]
 
 
 class Schedule:

@@ -11,26 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.types import INT64
+from ..ir.types import INT64, DType
 from . import core
 from .array import Array, implements
-from .core import add, astype, less, multiply, negative, subtract, where
+from .core import add, astype, less, multiply, negative, retype, subtract, where
 from .elementwise import _in_reach, _real, cos, exp, maximum, sin, smooth
 from .function import gate
 from .piecewise import Curve
 from .wide import (
     RECIPROCAL,
+    WORK,
+    Column,
+    Scaling,
     _bits_of,
-    _end,
     _exponents,
-    _level,
     _mantissa,
-    _normalise,
+    _product,
     _root,
-    _unit,
+    _scales,
     divide,
     log,
     reciprocal,
+    rescale,
     sqrt,
     top,
 )
@@ -64,6 +66,11 @@ def _split(x: Array) -> tuple[Array, Array]:
     """(the sign of x, 1 for 0, as int64, |x|)."""
     sign = subtract(1, multiply(astype(less(x, 0), INT64), 2))
     return sign, multiply(x, sign)
+
+
+def _level(bit: Array, value: float, dtype: DType) -> Array:
+    """value where the bit (as int64) is set, else 0; local."""
+    return retype(multiply(bit, round(value * 2**dtype.fraction)), dtype)
 
 
 @implements("tan")
@@ -112,12 +119,13 @@ def atan(x: Array) -> Array:
 @gate("atan2")
 def _atan2_gate(y: Array, x: Array) -> Array:
     bits = _bits_of(x)
+    end, scales = _scales(0, bits)
     (sign_y, size_y), (sign_x, size_x) = _split(y), _split(x)
     steep = astype(less(size_x, size_y), INT64)
     exchanged = multiply(subtract(size_y, size_x), steep)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
-    _, scale = _normalise(high, 0, bits)
-    low, high = (_unit(v, scale, _end(0, bits)) for v in (low, high))
+    high, scale = rescale(high, Scaling(0, bits, (Column(scales),)), end)
+    low = retype(_product(low, scale, end - 2 - WORK.fraction), WORK)
     slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side
     angle = astype(smooth(slope, UNIT_ATAN), x.dtype)

@@ -1,17 +1,17 @@
 """Functions of numbers of any size: reciprocal, roots, logarithms, powers, and what is made of them.
 
-All start alike. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 4^j] give a power of four n that moves X into
-[2^(J-2), 2^J), so that one curve on [1, 4) serves every size: half as many comparisons as powers of two would take, for
-tables twice as long. Outside that domain the bits mean nothing; comparisons on the whole ring replace the result by the value
-that the docstring states. They run beside the rest, so they cost bytes and (but for `log`) no round. Measured errors:
-docs/numerics.md.
+All start with `rescale`. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 4^j] choose a power of four n that moves X
+into [2^(J-2), 2^J), so that one curve on [1, 4) serves every size: half as many comparisons as powers of two would take, for
+tables twice as long. Outside that domain the bits mean nothing; comparisons on the whole ring choose the value that the
+docstring states, in the same lookup. Measured errors: docs/numerics.md.
 """
 
 from __future__ import annotations
 
 import builtins
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from ..ir.trace import user_line
 from ..ir.types import INT64, DType, fixed64
 from . import core, field
 from .array import Array, bind, implements, scope_of
-from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract, where
-from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
+from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract
+from .elementwise import _real, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
 
@@ -35,23 +35,116 @@ def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
     return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
 
 
-def _end(first: int, bits: int) -> int:
-    """The exponent of the least 2^end >= 2^bits that is a power of four times 2^first."""
-    return bits + (bits - first) % 2
-
-
-def _normalise(x: Array, first: int, bits: int) -> tuple[Array, Array]:
-    """(t, n) for integers 2^first <= X < 2^bits: t_j = [X >= 2^first 4^j] for j = 1, 2 .., and n with X n in
-    [2^(end-2), 2^end)."""
-    end = _end(first, bits)
-    t = thresholds(retype(x, INT64), _powers(range(first + 2, end, 2)), bits)
-    scales = _powers(range(end - first - 2, -1, -2))
-    return t, add(reshape(matmul(np.diff(scales).reshape(1, -1), reshape(t, (len(t), -1))), x.shape), scales[0])
-
-
 def _powers(exponents: range) -> np.ndarray:
     """Of 2, as integers of any size."""
     return np.array([1 << k for k in exponents], object)
+
+
+class Column(NamedTuple):
+    """What is chosen from: values[place] * gains[state] + levels[state], integers."""
+
+    values: tuple[int, ...]
+    gains: tuple[int, ...] = (1,)
+    levels: tuple[int, ...] = (0,)
+
+
+class Scaling(NamedTuple):
+    """How integers X < 2^bits (|X| if `signed`) are rescaled, and what else is chosen by their size.
+
+    place: how many of 2^first 4^j, j = 1, 2, .., X reaches. state: how many of `states` the number itself reaches, on the whole
+    ring, modulo the number of gains; where columns[0] has gain 0 the place means nothing. results: columns to return. If
+    `signed`, states[1] is where numbers below 0 end, about.
+    """
+
+    first: int
+    bits: int
+    columns: tuple[Column, ...]
+    states: tuple[int, ...] = ()
+    signed: bool = False
+    results: tuple[int, ...] = (0,)
+
+    @property
+    def powers(self) -> list[int]:
+        return [1 << k for k in range(self.first + 2, self.bits + (self.bits - self.first) % 2, 2)]
+
+
+def _scales(first: int, bits: int) -> tuple[int, tuple[int, ...]]:
+    """(end, n by place) with X n in [2^(end-2), 2^end) for 2^first <= X < 2^bits: for columns[0]. More than WORK's bits."""
+    count = (bits - first + 1) // 2
+    end = builtins.max(first + 2 * count, WORK.fraction + 3)
+    return end, tuple(1 << end - 2 - first - 2 * j for j in range(count))
+
+
+def _tables(s: Scaling, place_bits: int) -> np.ndarray:
+    """(columns, 2^b entries): at place + 2^place_bits state. Places that do not occur have the last value."""
+    rows = []
+    for values, gains, levels in s.columns:
+        filled = [*values, *values[-1:] * ((1 << place_bits) - len(values))]
+        sides = [*zip(gains, levels, strict=True), *[(0, 0)] * ((1 << (len(gains) - 1).bit_length()) - len(gains))]
+        rows.append([v * gain + level for gain, level in sides for v in filled])
+    return np.array(rows, object)
+
+
+def _rescale_params(x: Array, s: Scaling, end: int) -> dict[str, Any]:
+    return {
+        "powers": s.powers,
+        "bits": s.bits,
+        "states": list(s.states),
+        "signed": s.signed,
+        "tables": scope_of(x).settings.ring.of(_tables(s, len(s.powers).bit_length())).tobytes(),
+        "columns": len(s.columns),
+        "shift": end - 2 - WORK.fraction,
+        "results": list(s.results),
+    }
+
+
+def _by_state(amounts: Sequence[int], reached: list[Array]) -> Any:
+    """amounts[state] for the steps of a state; local."""
+    total: Any = amounts[0]
+    for j, step in enumerate(reached):
+        change = amounts[(j + 1) % len(amounts)] - amounts[j]
+        total = add(multiply(step, change), total) if change else total
+    return total
+
+
+def _rescale_by_words(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
+    """(X n / 2^(end-2) with WORK's fraction bits, where the gain is 0 it is 4, then the columns of `results` as int64)."""
+    x = retype(x, INT64)
+    steps = thresholds(x, s.states) if s.states else None
+    reached = [getitem(steps, j) for j in range(len(s.states))] if steps is not None else []
+    gains = [_by_state(c.gains, reached) for c in s.columns]
+    size = multiply(x, gains[0]) if s.signed else x
+    t = thresholds(size, s.powers, s.bits)
+    differences = np.array([np.diff(np.array(c.values, object)) for c in s.columns], object)
+    rows = reshape(matmul(differences, reshape(t, (len(t), -1))), (len(s.columns), *x.shape))
+    chosen = [add(getitem(rows, j), c.values[0]) for j, c in enumerate(s.columns)]
+
+    def entry(j: int) -> Any:
+        """Where a state has nothing to say it is public."""
+        by_size = multiply(chosen[j], gains[j]) if isinstance(gains[j], Array) else gains[j] and chosen[j]
+        return add(by_size, _by_state(s.columns[j].levels, reached)) if reached else by_size
+
+    unit = _product(size, chosen[0] if s.signed else entry(0), end - 2 - WORK.fraction)
+    if reached:  # in `rescale.py` it is 0 there: the table of a curve on [1, 4) goes on at 4 with what it has at 0
+        unit = add(unit, _by_state([0 if gain else 4 << WORK.fraction for gain in s.columns[0].gains], reached))
+    found = [entry(j) for j in s.results]
+    return retype(unit, WORK), *found
+
+
+@gate("rescale", _rescale_params)
+def _rescale_gate(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
+    return _rescale_by_words(x, s, end)
+
+
+def rescale(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
+    """(x times columns[0] / 2^(end-2) in [1, 4) with WORK's fraction bits, 4 (or 0) at states of gain 0, then the columns of
+    `results` as int64)."""
+    if x.dtype.bits < 64:
+        raise UsageError(
+            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
+            f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
+        )
+    return (_rescale_gate if scope_of(x).settings.rounding == "dither" else _rescale_by_words)(x, s, end)  # as in `smooth`
 
 
 def _product(x: Array, y: Array, bits: int) -> Array:
@@ -61,32 +154,6 @@ def _product(x: Array, y: Array, bits: int) -> Array:
         return multiply(multiply(x, y), 1 << -bits)
     y = retype(y, DType("fixed", bits))
     return retype(bind("mul", x, y, bits=bits, rounding=scope_of(x).settings.rounding), INT64)
-
-
-def _unit(x: Array, scale: Array, end: int) -> Array:
-    """X n / 2^(end-2) in [1, 4) with WORK's fraction bits."""
-    if x.dtype.bits < 64:
-        raise UsageError(
-            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
-            f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
-        )
-    return retype(_product(x, scale, end - 2 - WORK.fraction), WORK)
-
-
-def _reached(x: Array, *values: int) -> Array:
-    """[X >= v] as bool, along a new first axis, on the whole ring."""
-    return _thresholds(retype(x, INT64), values, x.dtype.bits - 1)
-
-
-def _steps(x: Array, *values: int) -> list[Array]:
-    """[X >= v] as int64 for integers v, on the whole ring."""
-    t = astype(_reached(x, *values), INT64)
-    return [getitem(t, i) for i in range(len(values))]
-
-
-def _level(bit: Array, value: float, dtype: DType) -> Array:
-    """value where the bit (as int64) is set, else 0; local."""
-    return retype(multiply(bit, round(value * 2**dtype.fraction)), dtype)
 
 
 def top(x: Array) -> int:
@@ -107,22 +174,21 @@ def _inverse(unit: Array, factor: Array, end: int, dtype: DType) -> Array:
 def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
     """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
     [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
-    _, scale = _normalise(x, 0, bits)
-    return retype(smooth(_unit(x, scale, _end(0, bits)), RECIPROCAL), INT64), scale
+    end, scales = _scales(0, bits)
+    unit, scale = rescale(x, Scaling(0, bits, (Column(scales),)), end)
+    return retype(smooth(unit, RECIPROCAL), INT64), scale
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
-    bits = _bits_of(x)
+    f, bits = x.dtype.fraction, _bits_of(x)
     first = builtins.max(0, WORK.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
-    reached = _reached(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
-    magnitude = subtract(multiply(where(getitem(reached, 1), x, 0), 2), x)
-    t = [astype(getitem(reached, i), INT64) for i in range(4)]
-    sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
-    _, scale = _normalise(magnitude, first, bits)
-    end = _end(first, bits)
-    y = _inverse(_unit(magnitude, scale, end), multiply(scale, sign), end, x.dtype)
-    return add(y, _level(subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first), x.dtype))
+    end, scales = _scales(first, bits)
+    signs, zeros = (0, -1, 0, 1), (0, 0, 0, 0)  # outside, then below 0, about 0 and above it
+    columns = Column(scales, signs, zeros), Column((0,) * len(scales), zeros, (0, 0, 1 << 2 * f - first, 0))
+    states = (1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
+    unit, factor, largest = rescale(x, Scaling(first, bits, columns, states, True, (0, 1)), end)
+    return add(_inverse(unit, factor, end, x.dtype), retype(largest, x.dtype))
 
 
 @implements("reciprocal")
@@ -154,16 +220,25 @@ def _exponents(x: Array) -> np.ndarray:
     return np.arange(0, _bits_of(x), 2)
 
 
+def _chosen(x: Array, *tables: tuple[int, Sequence[float] | np.ndarray, float, float]) -> list[Array]:
+    """x in [1, 4), then of every table (fraction, values, below, above) values[j] for X = 4^j .. 4^(j+1) - 1 with so many
+    fraction bits, for x > 0; from 2^TOP on (4, above ..), and (4, below ..) for x <= 0."""
+    bits = _bits_of(x)
+    end, scales = _scales(0, bits)
+    columns = [Column(scales, (0, 1, 0), (0,) * 3)]
+    for fraction, values, below, above in tables:
+        *entries, low, high = (round(v * 2**fraction) for v in (*values, below, above))
+        columns.append(Column(tuple(entries), (0, int(any(entries)), 0), (low, 0, high)))
+    s = Scaling(0, bits, tuple(columns), (1, 1 << bits), False, tuple(range(1, len(columns))))
+    unit, *found = rescale(x, s, end)
+    return [unit, *(retype(y, fixed64(fraction)) for y, (fraction, *_) in zip(found, tables, strict=True))]
+
+
 def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: float, above: float) -> Array:
     """curve(x 4^-e) powers[j] for X = 4^j .. 4^(j+1) - 1; `below` for x <= 0, `above` from 2^TOP on."""
-    bits = _bits_of(x)
-    positive, too_large = _steps(x, 1, 1 << bits)
-    t, scale = _normalise(x, 0, bits)
-    root = _mantissa(_unit(x, scale, _end(0, bits)), curve, x.dtype.fraction)
-    (factor,) = _rows(powers[:, None], t, fraction)
-    y = astype(multiply(root, multiply(factor, subtract(positive, too_large))), x.dtype)
-    y = add(y, _level(too_large, above, x.dtype))
-    return add(y, _level(subtract(1, positive), below, x.dtype)) if below else y
+    outside = x.dtype.fraction, np.zeros(len(powers)), below, above
+    unit, factor, level = _chosen(x, (fraction, powers, 0, 0), outside)
+    return add(astype(multiply(_mantissa(unit, curve, x.dtype.fraction), factor), x.dtype), level)
 
 
 @gate("rsqrt")
@@ -198,15 +273,15 @@ def std(x: Array, axis: Any = None, keepdims: bool = False, correction: float = 
 
 @gate("log")
 def _log_gate(x: Array) -> Array:
-    f, bits = x.dtype.fraction, _bits_of(x)
-    positive, too_large = _steps(x, 1, 1 << bits)
-    t, scale = _normalise(x, 0, bits)
-    part = _mantissa(_unit(x, scale, _end(0, bits)), LOG, f)
-    (whole,) = _rows(((_exponents(x) - f) * math.log(2))[:, None], t, WORK.fraction)
-    y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
-    return add(
-        add(y, _level(too_large, top(x) * math.log(2), x.dtype)), _level(subtract(1, positive), -f * math.log(2), x.dtype)
-    )
+    f, at_four = x.dtype.fraction, math.log(4)
+    whole = (_exponents(x) - f) * math.log(2)
+    below, above = -f * math.log(2), top(x) * math.log(2)
+    if f < WORK.fraction - 1:
+        unit, level = _chosen(x, (WORK.fraction, whole, below - at_four, above - at_four))
+        return astype(add(_mantissa(unit, LOG, f), level), x.dtype)
+    # the curve's value at 4 has fewer bits than the result shows, so it is multiplied by 0 there
+    unit, level, inside = _chosen(x, (f, whole, below, above), (1, np.ones(len(whole)), 0, 0))
+    return add(astype(multiply(_mantissa(unit, LOG, f), inside), x.dtype), level)
 
 
 @implements("log")
@@ -275,10 +350,10 @@ def _softmax(x: Array, axis: int) -> Array:
     e = exp(subtract(x, max(x, axis, keepdims=True)))
     # the largest e is 1: the sum needs no check, and only as many thresholds as its terms give bits
     f = x.dtype.fraction
-    first, total = f - 1, core.sum(e, axis, keepdims=True)
-    bits = f + x.shape[axis].bit_length() + 1
-    scale, end = _normalise(total, first, bits)[1], _end(first, bits)
-    return multiply(e, _inverse(_unit(total, scale, end), scale, end, x.dtype))
+    first, bits = f - 1, f + x.shape[axis].bit_length() + 1
+    end, scales = _scales(first, bits)
+    unit, scale = rescale(core.sum(e, axis, keepdims=True), Scaling(first, bits, (Column(scales),)), end)
+    return multiply(e, _inverse(unit, scale, end, x.dtype))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

@@ -33,6 +33,7 @@ from .base import (
     Spec,
     Steps,
     Tape,
+    is_open,
     spec_of,
     together,
 )
@@ -40,6 +41,7 @@ from .comparison import less
 from .exponential import exponential_gate
 from .fields import Field
 from .radix import digit_ranks_gate, key_bits_gate
+from .rescale import rescale_gate
 from .shuffle import common_order, passes
 from .sine import sine_gate
 from .spline import spline_gate
@@ -62,10 +64,6 @@ def _root(x: Share) -> Share:
     while x.parent is not None and x.opening is None:
         x = x.parent
     return x
-
-
-def _is_open(x: Share) -> bool:
-    return x.opening is not None and x.opening is not PENDING
 
 
 def _opening(x: Share) -> Opening:
@@ -112,7 +110,7 @@ class Additive(Protocol):
         self.key = self.all_keys[: self.last] if self.deals else self.all_keys
         self.pair_keys = {p: keys(p, "pair") for p in self.peers}
         if self.evaluators != 2:
-            self.spline = self.exp = None  # type: ignore[method-assign, assignment]
+            self.spline = self.exp = self.rescale = None  # type: ignore[method-assign, assignment]
         self.bits = ring.bits
         self.exact = ring  # what the dealer knows in full, it computes for real; its shares are blanks
         if self.deals:
@@ -189,9 +187,12 @@ class Additive(Protocol):
     def masked(self, *xs: Share) -> Steps[list[Opening]]:
         """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then
         nothing. A view is opened through the share it is made from."""
-        if all(map(_is_open, xs)):
+        if all(map(is_open, xs)):
             return list(map(_opening, xs))
         roots = dict.fromkeys(map(_root, xs))
+        for x in roots:
+            if x.pieces is not None:
+                self.join(x)
         new = [x for x in roots if x.opening is None]
         if new:
             masked = []
@@ -372,7 +373,7 @@ class Additive(Protocol):
         if rounding == "dither":
             return t
         assert t.settled is not None
-        (below,) = yield from less(self, tape, [t.settled.c], lambda: known[0], bits)
+        (below,) = yield from less(self, tape, t.settled.c, lambda: known[0], bits)
         return self.sub(Share(t.parts), (yield from self.bit_to_word(tape, below, z.shape)))
 
     def _truncated(
@@ -430,8 +431,7 @@ class Additive(Protocol):
         is that of x_open - v ^ r ^ borrow. By default the top bit: exact unless x - v overflows, for v = 0 always."""
         bits = self.bits - 1 if bits is None else bits
         (opened,) = yield from self.masked(x)
-        below = [opened.value if not v else self.ring.sub(opened.value, self.ring.of(v)) for v in values]
-        return (yield from less(self, tape, below, lambda: self.mask_total(x), bits, sign_bit=bits))
+        return (yield from less(self, tape, opened.value, lambda: self.mask_total(x), bits, sign_bit=bits, values=values))
 
     def ltz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (b,) = yield from self.signs(tape, x, [0], bits)
@@ -440,7 +440,7 @@ class Additive(Protocol):
     def eqz(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         (opened,) = yield from self.masked(x)
         window = self.bits if bits is None else bits + 1
-        (b,) = yield from less(self, tape, [opened.value], lambda: self.mask_total(x), window, equal=True)
+        (b,) = yield from less(self, tape, opened.value, lambda: self.mask_total(x), window, equal=True)
         return Share((Packed(b, x.shape),))
 
     # ---- bits ----
@@ -516,7 +516,7 @@ class Additive(Protocol):
             return mask
 
         product = self.ring.sub(settled.c, self.ring.of(1 << self.bits - 2))
-        (b,) = yield from less(self, tape, [product], known, self.bits - 1, sign_bit=self.bits - 1)
+        (b,) = yield from less(self, tape, product, known, self.bits - 1, sign_bit=self.bits - 1)
         specs = [(self.word, (3, *x.shape))]
         bit, got = yield from self.open_bit(tape, b, specs, lambda beta: [self._weigh(tape, known(), shift, beta)])
         return self._unless_settled(tape, x.parts[0], settled.c, shift, bit, got.dealt[0] if got.dealt else None)
@@ -534,6 +534,10 @@ class Additive(Protocol):
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `exponential.py`; two evaluators only."""
         return (yield from exponential_gate(self, tape, x, **params))
+
+    def rescale(self, tape: Tape, x: Share, **params: Any) -> Steps[list[Share]]:
+        """See `rescale.py`; two evaluators only."""
+        return (yield from rescale_gate(self, tape, x, **params))
 
     def key_bits(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         """See `radix.py`."""

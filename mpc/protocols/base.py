@@ -187,7 +187,7 @@ class Share:
     is opened through the share it is made from, so the same mask never hides two different secrets.
     """
 
-    __slots__ = ("masks", "opening", "origin", "parent", "parts", "settled", "view")
+    __slots__ = ("flat_parent", "masks", "opening", "origin", "parent", "parts", "pieces", "settled", "view")
 
     def __init__(
         self,
@@ -200,6 +200,9 @@ class Share:
         self.opening: Opening | None = None
         self.settled: Settled | None = None
         self.masks: list[Array] | None = None  # a dealer's copy of the mask's shares
+        self.flat_parent = False  # whether the view keeps the order of all elements
+        # consecutive parts, where chunks know what the whole does not: what was opened of them, or by their truncation
+        self.pieces: dict[int, Share] | None = None  # by their first elements
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -215,6 +218,17 @@ class Share:
 
     def __repr__(self) -> str:
         return f"Share({'bits' if self.is_bits else 'words'}{list(self.shape)})"
+
+
+def is_open(x: Share) -> bool:
+    return x.opening is not None and x.opening is not PENDING
+
+
+def in_order(x: Share) -> Share:
+    """The share that x is a view of with all elements in their order: x itself, unless it was reshaped."""
+    while x.parent is not None and x.flat_parent:
+        x = x.parent
+    return x
 
 
 Keys = Callable[[int, str], Array]  # (peer, purpose) -> expanded key that this party and `peer` share
@@ -370,23 +384,33 @@ class Protocol(ABC):
         return (yield from self.trunc(tape, z, bits, rounding))
 
     # ---- chunks of an elementwise operation ----
-    def flat(self, x: Value, size: int, fresh: Origin) -> Value:
-        """x as a vector of `size` elements, to be cut by `chunk`. A view gets a fresh mask: its own is laid out otherwise."""
+    def flat(self, x: Value, size: int, fresh: Origin, keep: bool = False) -> Value:
+        """x as a vector of `size` elements, to be cut by `chunk`. A view gets a fresh mask if its own is laid out otherwise.
+        keep: what will be opened of its chunks is kept, since x is read again."""
         if not isinstance(x, Share):
             return x if x.size == 1 else self.ring.solid(np.broadcast_to(x, (size,)) if x.ndim == 1 else x).reshape(-1)
 
         def flatten(a: Part) -> Part:
             return a.reshaped((size,)) if isinstance(a, Packed) else self.ring.solid(a).reshape(-1)
 
-        y = Share(tuple(map(flatten, x.parts)), fresh if x.origin is None or x.parent is not None else x.origin)
-        if x.opening is not None and x.opening is not PENDING and x.parent is None:
-            y.opening = Opening(*map(flatten, x.opening))  # a view's opening belongs to its parent's mask, not to `fresh`
-        if x.settled is not None:
-            y.settled = x.settled.rearranged(flatten)
+        whole = in_order(x)
+        if whole.parent is not None or whole.origin is None:  # an opening belongs to the mask of what x is a view of
+            return self._flat(x, flatten, fresh)
+        y = self._flat(x, flatten, whole.origin)
+        if is_open(whole):
+            y.opening = Opening(*map(flatten, whole.opening))  # type: ignore[arg-type]
+        elif keep and whole.pieces is None:
+            whole.pieces = {}
+        y.pieces = whole.pieces
         return y
 
-    def chunk(self, x: Value, start: int, stop: int) -> Value:
-        """Elements start .. stop - 1 of a `flat` value."""
+    def _flat(self, x: Share, flatten: Callable[[Part], Part], origin: Origin) -> Share:
+        y = Share(tuple(map(flatten, x.parts)), origin)
+        y.settled = x.settled and x.settled.rearranged(flatten)
+        return y
+
+    def chunk(self, x: Value, start: int, stop: int, keep: bool = False) -> Value:
+        """Elements start .. stop - 1 of a `flat` value; the piece that was kept, if there is one."""
         if not isinstance(x, Share):
             return x if x.size == 1 else x[start:stop]
 
@@ -394,12 +418,31 @@ class Protocol(ABC):
             return a.cut(start, stop) if isinstance(a, Packed) else a[start:stop]
 
         assert x.origin is not None
-        y = Share(tuple(map(cut, x.parts)), x.origin._replace(at=x.origin.at + start))
+        y = x.pieces.pop(start, None) if x.pieces is not None else None
+        if y is None:
+            y = Share(tuple(map(cut, x.parts)))
+            y.settled = x.settled and x.settled.rearranged(cut)
+        y.origin = x.origin._replace(at=x.origin.at + start)
         if x.opening is not None:
             y.opening = Opening(*map(cut, x.opening))
-        if x.settled is not None:
-            y.settled = x.settled.rearranged(cut)
+        elif keep and x.pieces is not None:
+            x.pieces[start] = y
         return y
+
+    def join(self, x: Share) -> None:
+        """What was opened of every piece becomes what is open of the whole."""
+        assert x.pieces is not None
+        pieces = [x.pieces[start] for start in sorted(x.pieces)]
+        if x.opening is not None or sum(y.size for y in pieces) != x.size or not all(map(is_open, pieces)):
+            return
+
+        def joined(*parts: Part) -> Part:
+            if isinstance(parts[0], Packed):
+                return Packed(self.ring.concatenate([part.words for part in parts], 0), x.shape)
+            return self.ring.concatenate(parts, 0).reshape(x.shape)
+
+        x.opening = Opening(*(joined(*parts) for parts in zip(*(y.opening for y in pieces), strict=True)))
+        x.pieces = None
 
     # ---- linear maps: componentwise, local ----
     def each(self, f: Callable[..., Part], *xs: Share) -> Share:
@@ -444,7 +487,9 @@ class Protocol(ABC):
     def reshape(self, x: Share, shape: tuple[int, ...]) -> Share:
         if x.is_bits:
             return self.each(lambda a: a.reshaped(shape), x)
-        return self.rearrange(x, lambda a: a.reshape(shape))
+        y = self.rearrange(x, lambda a: a.reshape(shape))
+        y.flat_parent = True
+        return y
 
     def concatenate(self, xs: Sequence[Share], axis: int) -> Share:
         if xs[0].is_bits:

@@ -18,13 +18,13 @@ from .fields import Field
 if TYPE_CHECKING:
     from .additive import Additive
 
-Test = tuple[Array, bool]  # an opened word, and whether it is tested for ==, or else <
+Test = tuple[int, bool]  # what is taken off the opened word, and whether it is tested for ==, or else <
 
 
 class Tree(NamedTuple):
     """One test of a limb, and the random words that serve this one evaluation."""
 
-    x: Array
+    value: int
     what: Comparison
     again: bool  # whether its one-hots were dealt for a tree before it: all of the same digits share them
     hot: int  # field of the one-hots
@@ -36,30 +36,32 @@ class Tree(NamedTuple):
 def less(
     p: Additive,
     tape: Tape,
-    opened: Sequence[Array],
+    opened: Array,
     mask: Callable[[], Array],
     bits: int,
     equal: bool = False,
     sign_bit: int | None = None,
+    values: Sequence[int] = (0,),
 ) -> Steps[list[Array]]:
-    """For each of `opened` = x + r + (a public offset), one mask r for all: packed XOR shares of [opened < r] (or ==) on
-    the lowest `bits` bits; with `sign_bit`, XORed with that bit of `opened` and of r, which is the sign of x + offset.
+    """For each v of `values`, where opened = x + r + (a public offset): packed XOR shares of [opened - v < r] (or ==) on the
+    lowest `bits` bits; with `sign_bit`, XORed with that bit of opened - v and of r, which is the sign of x + offset - v.
 
     One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2; words of
     several limbs take the rounds of one, and 1 more for every doubling of their number.
     """
-    tests = [(x, equal) for x in opened]
+    tests = [(v, equal) for v in values]
     if p.ring.primes and bits > p.ring.limb:
-        assert equal and len(opened) == 1, "a field has no order"
-        return [(yield from _residues(p, tape, opened[0], mask))]
+        assert tests == [(0, True)], "a field has no order"
+        return [(yield from _residues(p, tape, opened, mask))]
     if bits > p.ring.limb:
-        return (yield from _wide(p, tape, tests, mask, bits, sign_bit))
-    return (yield from _limb(p, tape, tests, mask, bits, sign_bit))
+        return (yield from _wide(p, tape, opened, tests, mask, bits, sign_bit))
+    return (yield from _limb(p, tape, opened, tests, mask, bits, sign_bit))
 
 
 def _limb(
     p: Additive,
     tape: Tape,
+    opened: Array,
     tests: Sequence[Test],
     mask: Callable[[], Array],
     bits: int,
@@ -69,15 +71,15 @@ def _limb(
     tree: Callable[[int], int] = lambda k: Field.TREE + 3 * k,
 ) -> Steps[list[Array]]:
     """The tests on the lowest `bits` bits of one limb. hot, tree: fields of the random words, the second for the k-th test."""
-    n, fields, trees = tests[0][0].size, count(hot), list[Tree]()
+    n, fields, trees = opened.size, count(hot), list[Tree]()
     sets: dict[int, int] = {}  # number of one-hots, which tells the digits -> field
-    for k, (x, equal) in enumerate(tests):
+    for k, (value, equal) in enumerate(tests):
         what = Comparison(bits, equal, tape.wide)
         hots = p.ring.compare_counts(what)["hot"]
         again = hots in sets
         field = sets[hots] if again else sets.setdefault(hots, next(fields))
         node = tree(k)
-        trees.append(Tree(x, what, again, field, p.every(tape, node), p.own(tape, node + 1), p.own(tape, node + 2)))
+        trees.append(Tree(value, what, again, field, p.every(tape, node), p.own(tape, node + 1), p.own(tape, node + 2)))
     sign = p.own(tape._replace(at=tape.at // 64), Field.SIGN)
 
     def deal() -> list[Array]:
@@ -95,15 +97,17 @@ def _limb(
     got = (yield from p.exchange(dealt=[(WORD.str, (size * words_for(n),)) for size in sizes], deal=deal)).dealt
     dealt = iter(got if got is not None else [None] * len(sizes))
     hot_planes: dict[int, Array | None] = {}
-    ands, local, mine = [], [], []
-    for t in trees:
+    ands, local, mine, tops = [], [], [], []
+    for t in trees:  # each while its words are in the cache
         if not t.again:
             hot_planes[t.hot] = next(dealt)
         ands.append((next(dealt), next(dealt)))
-        part = p.ring.limbs(t.x)[limb]
+        x = p.ring.sub(opened, p.ring.of(t.value)) if t.value else opened
+        part = p.ring.limbs(x)[limb]
         kept, hidden = p.ring.compare_leaves(part, t.what, p.first, hot_planes[t.hot], p.own(tape, t.hot), t.mask)
         local.append(kept)
         mine.append(hidden)
+        tops.append([p.ring.bit_plane(x, sign_bit)] if sign_bit is not None and p.first and not t.what.equal else [])
     for level in (1, 2) if p.ring.compare_counts(trees[0].what)["open2"] else (1,):
         others = (yield from p.exchange(bits=mine)).bits
         mine_next = []
@@ -117,31 +121,28 @@ def _limb(
     if sign_bit is None:
         return local
     own = next(dealt)
-    top = own if own is not None else p.ring.blind_bits(p._zeros(local[0]), sign)
-    return [
-        b if t.what.equal else p.ring.xor([b, top, p.ring.bit_plane(t.x, sign_bit)] if p.first else [b, top])
-        for b, t in zip(local, trees, strict=True)
-    ]
+    of_mask = own if own is not None else p.ring.blind_bits(p._zeros(local[0]), sign)
+    return [b if t.what.equal else p.ring.xor([b, of_mask, *top]) for b, t, top in zip(local, trees, tops, strict=True)]
 
 
 def _wide(
-    p: Additive, tape: Tape, tests: Sequence[Test], mask: Callable[[], Array], bits: int, sign_bit: int | None
+    p: Additive, tape: Tape, opened: Array, tests: Sequence[Test], mask: Callable[[], Array], bits: int, sign_bit: int | None
 ) -> Steps[list[Array]]:
     """`less` for words of two limbs: [high < r_high] ^ [high == r_high] & [low < r_low], or the AND of ==. 1 round more.
 
     Both tests of the high limb are of one opened word, with one set of one-hots.
     """
     n, width = len(tests), p.ring.limb
-    upper = [(x, True) for x, _ in tests] + [(x, False) for x, equal in tests if not equal]
+    upper = [(v, True) for v, _ in tests] + [(v, False) for v, equal in tests if not equal]
 
     def tree(k: int) -> int:
         return Field.TREE + 12 * (k % n) + 3 * (1 + k // n)
 
     low, high = yield from together(
-        _limb(p, tape, tests, mask, width, tree=lambda k: Field.TREE + 12 * k),
-        _limb(p, tape, upper, mask, bits - width, sign_bit, 1, Field.HOT + 1, tree),
+        _limb(p, tape, opened, tests, mask, width, tree=lambda k: Field.TREE + 12 * k),
+        _limb(p, tape, opened, upper, mask, bits - width, sign_bit, 1, Field.HOT + 1, tree),
     )
-    size = (tests[0][0].size,)
+    size = (opened.size,)
     both = yield from together(
         *(
             p.and_(tape, Share((Packed(a, size),)), Share((Packed(b, size),)), Field.TREE + 12 * k + 9)
@@ -160,7 +161,7 @@ def _residues(p: Additive, tape: Tape, opened: Array, mask: Callable[[], Array])
         """Random words of its own: as many places as this chunk has, for each residue."""
         return tape._replace(at=tape.at * primes + i * (-(-n // 512) * 512))
 
-    planes = yield from together(*(_limb(p, part(j), [(opened, True)], mask, width, limb=j) for j in range(primes)))
+    planes = yield from together(*(_limb(p, part(j), opened, [(0, True)], mask, width, limb=j) for j in range(primes)))
     rows, level = [Share((Packed(plane, (n,)),)) for (plane,) in planes], 1
     while len(rows) > 1:
         pairs = zip(rows[::2], rows[1::2], strict=False)

@@ -131,6 +131,9 @@ class Replicated(Protocol):
         if all(map(is_replicated, xs)):
             return list(xs)
         roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
+        for x in roots:
+            if x.pieces is not None:
+                self.join(x)
         new = [x for x in roots if x.opening is None]
         if new:
             mine = []
@@ -195,10 +198,12 @@ class Replicated(Protocol):
 
     def gate(self, gate: Callable[..., Steps[Share]], tape: Tape, *xs: Share) -> Steps[Share]:
         """A helper's gate; chunks take turns at the roles."""
+        return self._summands(tape, (yield from self._in_role(gate, tape, *xs)))
+
+    def _in_role(self, gate: Callable[..., Steps[T]], tape: Tape, *xs: Share) -> Steps[T]:
         role = 0 if tape.chunk is None else tape.chunk % 3
         xs = tuple((yield from self.replicated(*xs)))
-        y = yield from turned(role, gate(self.roles[role], tape, *(self._as_opened(role, x) for x in xs)))
-        return self._summands(tape, y)
+        return (yield from turned(role, gate(self.roles[role], tape, *(self._as_opened(role, x) for x in xs))))
 
     def _summands(self, tape: Tape, y: Share) -> Share:
         z = Share(y.parts)
@@ -342,6 +347,10 @@ class Replicated(Protocol):
 
     def exp(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:
         return (yield from self.gate(lambda role, tape, a: role.exp(tape, a, **params), tape, x))
+
+    def rescale(self, tape: Tape, x: Share, **params: Any) -> Steps[list[Share]]:
+        found = yield from self._in_role(lambda role, tape, a: role.rescale(tape, a, **params), tape, x)
+        return [self._summands(tape, y) for y in found]
 
     # ---- rows: parties 0 and 1 move them, party 2 deals and learns nothing, not even their order ----
     def _moving(self, op: str, tape: Tape, *xs: Share, **params: Any) -> Steps[list[Share]]:

@@ -160,12 +160,13 @@ class Composed(Ring):
         return self.chosen(bit, product, self.sub(t, product))
 
     # ---- lookup and spline ----
-    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
+    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int, exclusive: bool = False) -> Array:
         n, size = index.size, 1 << k
         vectors, place = onehot.reshape(n, -1), self.limbs(index)[0]
         total = self.filled((len(tables), n), 0)
         for w in range(size):
-            entry = tables[:, ((place - np.uint64(w)) & np.uint64(size - 1)).astype(np.int64)]
+            at = place ^ np.uint64(w) if exclusive else place - np.uint64(w)
+            entry = tables[:, (at & np.uint64(size - 1)).astype(np.int64)]
             bit = (vectors[:, w // 64] >> np.uint64(w % 64) & np.uint64(1)).astype(bool)
             total = np.where(bit, self.add(total, entry), total)
         return total if sign > 0 else self.neg(total)

@@ -516,10 +516,16 @@ class Ring:
         return out
 
     # ---- lookup and spline ----
-    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
-        """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices."""
+    def numbers(self, planes: Array, n: int) -> Array:
+        """Words of n numbers of at most 8 bits, given as packed planes (bits, words), the lowest bit first."""
+        octets = (Packed(plane, (n,)).bytes() << np.uint8(j) for j, plane in enumerate(planes))
+        return self.of(reduce(np.bitwise_or, octets))
+
+    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int, exclusive: bool = False) -> Array:
+        """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices, which were masked by
+        addition or, if `exclusive`, by XOR (k <= 7)."""
         out = self.empty((len(tables), index.size))
-        self.call("lookup_u64", out, tables, len(tables), k, onehot, self.solid(index), index.size, sign)
+        self.call("lookup_u64", out, tables, len(tables), k, onehot, self.solid(index), index.size, sign, exclusive)
         return out
 
     def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
@@ -604,6 +610,9 @@ class Shapes(Ring):
 
     def digits(self, bits: Packed) -> Array:
         return blank(bits.shape[:-1], np.dtype(np.uint8))
+
+    def numbers(self, planes: Array, n: int) -> Array:
+        return blank((n,), self.word)
 
     def gather(self, x: Array, order: Array) -> Array:
         return blank((*order.shape, *x.shape[1:]), x.dtype)

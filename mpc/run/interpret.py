@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,13 +18,20 @@ from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, S
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import blank, words_for
+from ..ring.ring import Ring, blank, words_for
 from ..ring.rings import ring_of
 from .clock import Clock
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
 Observer = Callable[[Eqn, Where, Exchange], None]
+
+
+class Later(NamedTuple):
+    """Of an equation: which operands are read again after it, and whose reader goes on from what a truncation opened."""
+
+    operands: tuple[bool, ...]
+    results: tuple[bool, ...]
 
 
 @dataclass
@@ -54,12 +61,13 @@ def interpret(
     base: int = 0,
     where: Where = NOWHERE,
     within: Callable[[], bool] = lambda: True,
+    outside: Callable[[], Sequence[bool]] = tuple,
 ) -> Steps[list[Value]]:
     """The program's results. Every equation that is ready runs until it must wait; all that wait exchange at once.
 
     `base` is the first address of randomness: an equation's is a function of its place in the program alone. `where` is the
     line of equations that name none (bodies of library operations). `within`: whether the enclosing programs wait for this
-    one alone.
+    one alone. `outside`: which of the arguments they read again.
     """
     plan, eqns = program.schedule, program.eqns
     env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
@@ -93,6 +101,12 @@ def interpret(
     def alone() -> bool:
         return len(live) == 1 and not ready and within()
 
+    def later(i: int) -> Later:
+        eqn, lasting = eqns[i], outside()
+        operands = [uses[v] > eqn.ins.count(v) or lasting[v : v + 1] == (True,) for v in eqn.ins]
+        readers = [plan.consumers.get(plan.first_out[i] + k, ()) for k in range(len(eqn.types))]
+        return Later(tuple(operands), tuple(any(_goes_on(eqns[j]) for j in some) for some in readers))
+
     def advance(i: int, inbox: Any) -> None:
         eqn = eqns[i]
         line = eqn.where if eqn.where.line else where
@@ -115,9 +129,9 @@ def interpret(
             name = Name(ctx.epoch, base + plan.offset[i])
             ins = [env[v] for v in eqn.ins]
             if clock is None:
-                step = start(eqn, ins, ctx, name, line, alone)
+                step = start(eqn, ins, ctx, name, line, alone, partial(later, i))
             else:
-                step = clock.call(eqn, line, start, eqn, ins, ctx, name, line, alone)
+                step = clock.call(eqn, line, start, eqn, ins, ctx, name, line, alone, partial(later, i))
             if type(step) is GeneratorType:
                 live[i] = name, step
                 advance(i, None)
@@ -136,13 +150,21 @@ def interpret(
             advance(i, inbox)
 
 
-def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, alone: Callable[[], bool]) -> Any:
+def start(
+    eqn: Eqn,
+    ins: list[Value],
+    ctx: Context,
+    name: Name,
+    where: Where,
+    alone: Callable[[], bool],
+    later: Callable[[], Later],
+) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
     op, protocol = eqn.op, ctx.protocol
     if op == "fori":
         return _repeat(eqn, ins, ctx, name.node, where, alone)
     if eqn.body is not None and not _defines(protocol, op):
-        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone)
+        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone, lambda: later().operands)
     if op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
         return ins[0] if protocol.me in eqn.params["to"] else None
     result = eqn.types[0]
@@ -158,7 +180,7 @@ def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, al
     if op == "reveal":
         return _reveal(protocol, tape, ins[0], eqn)  # type: ignore[arg-type]
     if result.size > CHUNK and _elementwise(eqn, ins):
-        return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone)
+        return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone, later())
     return _gate(protocol, eqn, tape, *ins)
 
 
@@ -224,35 +246,39 @@ def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
     return share
 
 
+def _goes_on(eqn: Eqn) -> bool:
+    """Whether it may use the word that was opened to truncate its operand."""
+    return eqn.body is not None or eqn.op in ("mul", "reshape", "retype")
+
+
 def _chunked(
-    gate: Callable[..., Steps[Share]],
+    gate: Callable[..., Steps[Share | list[Share]]],
     tape: Tape,
     ins: Sequence[Value],
     shape: tuple[int, ...],
     ctx: Context,
     alone: Callable[[], bool],
-) -> Steps[Share]:
-    """An elementwise gate on a large array, a chunk at a time: it stays in the cache, and messages overlap with work."""
+    later: Later,
+) -> Steps[list[Share]]:
+    """An elementwise gate on a large array, a chunk at a time: it stays in the cache, and messages overlap with work. What is
+    opened of a chunk is kept with it only while someone reads it again, so that long streams take little memory."""
     protocol = ctx.protocol
     size = int(np.prod(shape))
-    flat = [protocol.flat(x, size, Origin(tape.name, OPERAND + k)) for k, x in enumerate(ins)]
-    out: list[Part] = []
+    keep = {id(x): again for x, again in zip(ins, later.operands, strict=True)}
+    flat = {id(x): protocol.flat(x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
+    whole: list[Share] = []
+
+    def chunks(i: int) -> dict[int, Value]:
+        return {k: protocol.chunk(x, i * CHUNK, min((i + 1) * CHUNK, size), keep[k]) for k, x in flat.items()}
 
     def lane(i: int) -> Steps[None]:
-        begin, end = i * CHUNK, min((i + 1) * CHUNK, size)
-        y = yield from gate(tape._replace(at=begin, chunk=i), *(protocol.chunk(x, begin, end) for x in flat))
-        if not out:
-            out.extend(
-                Packed(protocol.ring.planes(1, size), (size,)) if isinstance(p, Packed) else protocol.ring.empty((size,))
-                for p in y.parts
-            )
-        for whole, part in zip(out, y.parts, strict=True):
-            if protocol.ring.abstract:
-                continue
-            if isinstance(part, Packed):
-                whole.words[begin // 64 : -(-end // 64)] = part.words
-            else:
-                whole[begin:end] = part
+        cut = chunks(i)
+        found = yield from gate(tape._replace(at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
+        results = found if isinstance(found, list) else [found]
+        if not whole:
+            whole.extend(Share(tuple(_room(protocol.ring, p, size) for p in y.parts)) for y in results)
+        for x, y, goes_on in zip(whole, results, later.results, strict=True):
+            _put(protocol, x, y, i * CHUNK, goes_on)
 
     def lanes() -> Iterator[Steps[None]]:
         i, cycle = 0, protocol.cycle
@@ -261,13 +287,49 @@ def _chunked(
             yield lane(i)
             i += 1
             # a rehearsal runs one lane after the other, and counts those that cost what the last ones did
-            whole = counted and not i % cycle and i // cycle < cycles
-            if whole and ctx.steady(tape.name.node, i // cycle, cycles, ()):  # type: ignore[misc]
+            full = counted and not i % cycle and i // cycle < cycles
+            if full and ctx.steady(tape.name.node, i // cycle, cycles, ()):  # type: ignore[misc]
+                for k in range(i, cycles * cycle):
+                    _repeated([x for x in (*flat.values(), *whole) if isinstance(x, Share)], k * CHUNK, (k - cycle) * CHUNK)
                 i = cycles * cycle
 
     counted = ctx.steady is not None and alone()
     yield from pipeline(lanes(), 1 if counted else WINDOW)
-    return Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in out))
+    results = []
+    for x in whole:
+        y = Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in x.parts))
+        y.pieces = x.pieces
+        results.append(y)
+    return results
+
+
+def _put(protocol: Protocol, whole: Share, y: Share, start: int, goes_on: bool) -> None:
+    """The result of a chunk into the whole's."""
+    stop = start + y.size
+    if not protocol.ring.abstract:
+        for a, b in zip(whole.parts, y.parts, strict=True):
+            if isinstance(b, Packed):
+                a.words[start // 64 : -(-stop // 64)] = b.words
+            else:
+                a[start:stop] = b
+    if goes_on and y.settled is not None:
+        piece = Share(tuple(a[start:stop] for a in whole.parts))
+        piece.settled = y.settled
+        whole.pieces = whole.pieces or {}
+        whole.pieces[start] = piece
+
+
+def _repeated(xs: Sequence[Share], start: int, like: int) -> None:
+    """In a rehearsal: notes that a chunk that was not run would have left what the one at `like` did."""
+    for x in xs:
+        if x.pieces is not None and like in x.pieces:
+            done, piece = x.pieces[like], Share(x.pieces[like].parts)
+            piece.opening, piece.settled = done.opening, done.settled
+            x.pieces[start] = piece
+
+
+def _room(ring: Ring, like: Part, size: int) -> Part:
+    return Packed(ring.planes(1, size), (size,)) if isinstance(like, Packed) else ring.empty((size,))
 
 
 def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Steps[list[Value]]:
@@ -275,8 +337,10 @@ def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, a
     assert eqn.body is not None
     carried, times = len(eqn.types), eqn.params["times"]
     values, rest = ins[:carried], ins[carried:]
+    again = (False,) * carried + (True,) * len(rest)
     for i in range(times):
-        values = yield from interpret(eqn.body, [*values, *rest], ctx, node + 1 + i * eqn.body.span, where, alone)
+        args = [*values, *rest]
+        values = yield from interpret(eqn.body, args, ctx, node + 1 + i * eqn.body.span, where, alone, lambda: again)
         # nothing else shares the rounds of a loop that is alone, so the iterations that remain can be counted by one
         if ctx.steady is not None and alone() and ctx.steady(node, i + 1, times, [*values, *rest]):
             break

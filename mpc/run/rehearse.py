@@ -13,7 +13,7 @@ from ..errors import MPCError
 from ..ir.program import Eqn, Program, Where
 from ..ir.types import Type
 from ..net.shaped import LAN, WAN, Network
-from ..protocols.base import Exchange, Origin, Protocol, Share, Value, spec_of
+from ..protocols.base import Exchange, Origin, Protocol, Share, Value, in_order, spec_of
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.ring import Shapes, blank, dtype_of
@@ -283,9 +283,14 @@ def _openness(values: Sequence[Value]) -> list[Any]:
             (
                 *(x.shape, x.is_bits, len(x.parts), is_open, x.parent is None, root.opening is None),
                 *(x.settled and x.settled.bits, roots.setdefault(id(root), len(roots))),
+                *(x.flat_parent, [(k, y.opening is None, y.settled and y.settled.bits) for k, y in _pieces(in_order(x))]),
             )
         )
     return state
+
+
+def _pieces(x: Share) -> list[tuple[int, Share]]:
+    return sorted((x.pieces or {}).items(), key=lambda piece: piece[0])
 
 
 def _next(party: Generator[Exchange, Any, Any], inbox: Any) -> Exchange | None:

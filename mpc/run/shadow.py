@@ -24,7 +24,7 @@ from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.ring import Ring
 from ..ring.rings import ring_of
-from .interpret import Context, start
+from .interpret import Context, Later, start
 
 Real = Callable[..., np.ndarray]
 
@@ -153,7 +153,8 @@ class Shadow:
         if eqn.op == "reveal":
             return ins
         if eqn.body is None or not any(e.where.line for e in eqn.body.eqns):  # a body that names no lines is the library's
-            return _now(start(eqn, ins, self.context, Name(0, 0), line, lambda: False))
+            once = Later((False,) * len(ins), (False,) * len(eqn.types))
+            return _now(start(eqn, ins, self.context, Name(0, 0), line, lambda: False, lambda: once))
         count, repeated = len(eqn.types), eqn.op == "fori"
         for _ in range(eqn.params["times"] if repeated else 1):
             outs = self._follow(eqn.body, ins, slots, line)

@@ -118,6 +118,9 @@ def _demands(program: Program, eqn: Eqn, settled: set[int], window: int) -> Iter
         yield Demand(size, window if eqn.ins[0] in settled else p.get("bits", window))
     elif op == "thresholds":
         yield Demand(size // len(p["values"]), p["bits"], False, len(p["values"]))
+    elif op == "rescale":
+        yield Demand(size, window, False, len(p["states"]))
+        yield Demand(size, p["bits"], False, len(p["powers"]))
     elif op == "exp" or (op == "spline" and p["bounds"]):  # where the argument is outside the table, on either side
         yield Demand(size, window, False, 2)
     elif _truncates(eqn) and p["rounding"] != "dither":  # two evaluators truncate twice the product

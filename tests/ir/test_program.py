@@ -246,7 +246,8 @@ def test_unpack_refuses_what_is_no_program():
         good + b"\x00",
         msgspec.msgpack.encode([1, 2]),
         msgspec.msgpack.encode({"a": 1}),
-        msgspec.msgpack.encode([[], [[], [], [["fori", [], {}, [], 5, ["", 0]]], [], []]]),
+        msgspec.msgpack.encode([[[[], [], [["fori", [], {}, [], 0, ["", 0]]], [], [], []], [5]]]),
+        msgspec.msgpack.encode([[[[], [], [["fori", [], {}, [], 5, ["", 0]]], [], [], []], []]]),
     ):
         with pytest.raises(ProgramMismatch):
             Program.unpack(data)

@@ -36,7 +36,7 @@ static void prg(void)                                                          /
 static void trunc_(void) { k->trunc_u64(out, secret, other, N, 16, 1, NULL, NULL, rk, A, B, 0); }
 static void select_(void) { k->select_u64(out, secret, other, secret, N, NULL, NULL, rk, A, B, 0); }
 static void leaves(void) { k->compare_leaves(out, more, secret, N, 63, 0, 0, 0, 1, NULL, rk, A, B, 0); }
-static void lookup(void) { k->lookup_u64(out, table, 1, WIDTH, secret, other, N, 1); }
+static void lookup(void) { k->lookup_u64(out, table, 1, WIDTH, secret, other, N, 1, 0); }
 static void gemm(void)
 {
     k->gemm_pack_u64(packed, SIDE, SIDE, secret, SIDE, 1);

@@ -50,9 +50,9 @@ def expand(n, k, rk, at=0):
     return e
 
 
-def lookup(kernels, table, k, e, v, sign):
+def lookup(kernels, table, k, e, v, sign, exclusive=0):
     out = room(len(table) * len(v))
-    kernels.lookup_u64(ptr(out), ptr(table), len(table), k, ptr(e), ptr(v), len(v), sign)
+    kernels.lookup_u64(ptr(out), ptr(table), len(table), k, ptr(e), ptr(v), len(v), sign, exclusive)
     return done(out).reshape(len(table), len(v))
 
 
@@ -71,10 +71,10 @@ def test_both_sums_add_up_to_signed_entry(kernels, k):
             table, x, r, at = uniform(rng, columns, K), uniform(rng, n), uniform(rng, n), 512 * int(rng.integers(99))
             r[:3], x[3:5] = 0, np.uint64(2**64 - 1)
             e1, s = deal(kernels, r, k, rk, at)
-            v = x + r
-            shares = [lookup(kernels, table, k, e, v, sign) for e, sign in ((expand(n, k, rk, at), 1), (e1, -1))]
             assert np.isin(s, np.array([1, 2**64 - 1], np.uint64)).all()
-            assert (shares[0] + shares[1] == s * table[:, x % np.uint64(K)]).all(), (k, n, columns)
+            for v, exclusive in ((x + r, 0), (x ^ r, 1))[: 1 + (k <= 7)]:
+                shares = [lookup(kernels, table, k, e, v, sign, exclusive) for e, sign in ((expand(n, k, rk, at), 1), (e1, -1))]
+                assert (shares[0] + shares[1] == s * table[:, x % np.uint64(K)]).all(), (k, n, columns, exclusive)
 
 
 @pytest.mark.parametrize("k", range(1, 10))
@@ -95,7 +95,8 @@ def test_dealer(kernels, k):
 def test_lookup_is_the_sum_over_all_set_bits(kernels, k):
     rng, K, n = np.random.default_rng(k), 1 << k, 70
     table, e, v = uniform(rng, 5, K), uniform(rng, n * row(k)), uniform(rng, n)
-    index = (v[:, None] - np.arange(K, dtype=np.uint64)) % np.uint64(K)
-    want = (table[:, index.astype(int)] * entries(e, k)).sum(-1, dtype=np.uint64)
-    assert (lookup(kernels, table, k, e, v, 1) == want).all()
-    assert (lookup(kernels, table, k, e, v, -1) == 0 - want).all()
+    places = np.arange(K, dtype=np.uint64)
+    for exclusive, index in enumerate((v[:, None] - places, v[:, None] ^ places)[: 1 + (k <= 7)]):
+        want = (table[:, (index % np.uint64(K)).astype(int)] * entries(e, k)).sum(-1, dtype=np.uint64)
+        assert (lookup(kernels, table, k, e, v, 1, exclusive) == want).all()
+        assert (lookup(kernels, table, k, e, v, -1, exclusive) == 0 - want).all()

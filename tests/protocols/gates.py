@@ -162,6 +162,16 @@ def spline(**params: Any) -> Step:
     return lambda p, tape, x: p.spline(tape, x, **params)
 
 
+def rescaled(result: int, **params: Any) -> Step:
+    """One of the gate's results."""
+
+    def step(p: Additive, tape: Tape, x: Share) -> Steps[Share]:
+        found = yield from p.rescale(tape, x, **params)
+        return found[result]
+
+    return step
+
+
 def exponential(p: Additive, tape: Tape, x: Share) -> Steps[Share]:
     return p.exp(tape, x, fraction=16, low=-20, high=14)
 
@@ -193,6 +203,14 @@ def circuit(p: Additive, tape: Tape, x: Share, y: Share) -> Steps[Share]:
 RNG = np.random.default_rng(3)
 TABLES = RNG.integers(0, 1 << 40, (3, 16), np.uint64).astype(WORD)
 CURVE = {"k": 4, "t": 14, "degree": 2, "centre": 5, "tables": TABLES.tobytes(), "shift": 20}
+SCALES = {
+    "powers": [4 << 2 * j for j in range(15)],
+    "bits": 31,
+    "tables": RNG.integers(0, 1 << 40, (3, 64), np.uint64).astype(WORD).tobytes(),
+    "columns": 3,
+    "shift": 6,
+    "results": [1, 2],
+}
 ONE, TWO = (WORDS,), (WORDS, WORDS)
 
 GATES = {
@@ -222,6 +240,8 @@ GATES = {
     "spline": Gate(spline(**CURVE, bounds=[], tails=[]), ONE, True),
     "spline with tails": Gate(spline(**CURVE, bounds=[-(1 << 17), 1 << 17], tails=[[0, 1], [1 << 16, 0]]), ONE, True),
     "exponential": Gate(exponential, ONE, True),
+    "rescale": Gate(rescaled(0, **SCALES, states=[1, 1 << 31], signed=False), ONE, True),
+    "rescale with a sign": Gate(rescaled(2, **SCALES, states=[1 - (1 << 31), 0, 1, 1 << 31], signed=True), ONE, True),
     "circuit": Gate(circuit, TWO),
 }
 WIDE = {

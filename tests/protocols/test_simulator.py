@@ -113,6 +113,13 @@ def saturated(x: int) -> list[int]:
     return [x] if x < 0 else [1]
 
 
+def scaled(column: int) -> Step:
+    """x by the entry of x >= 2, of two tables; x is below 4."""
+    tables = np.array([[2, 1], [3, 5]], WORD).tobytes()
+    params = {"tables": tables, "columns": 2, "shift": 1, "results": [1]}
+    return g.rescaled(column, powers=[2], bits=2, states=[], signed=False, **params)
+
+
 LINE, CURVE = [[1, 2], [3, 1]], [[1, 2, 2, 0], [0, 1, 1, 1]]
 SPLINE = {"k": 2, "t": 1, "degree": 1, "centre": 0, "tables": np.array(CURVE, WORD).tobytes(), "shift": 1}
 CASES = {
@@ -156,6 +163,8 @@ CASES = {
         limit=14,
     ),
     "polynomial": Case(g.piecewise(1, 1, np.array(LINE, WORD)), ONE, of(signed(2)), 2, pieces(LINE, 1), False, True),
+    "rescale": Case(scaled(0), ONE, of(range(4)), 4, lambda x: dithered(x * (1 if x >= 2 else 2), 1), two_only=True, limit=14),
+    "look up by size": Case(scaled(1), ONE, of(range(4)), 4, lambda x: [5 if x >= 2 else 3], two_only=True, limit=14),
     "spline": Case(
         g.spline(**SPLINE, bounds=[-2, 2], tails=[[0, 1], [1, 0]]), ONE, of(range(-6, 6)), 4, saturated, False, True, 14
     ),

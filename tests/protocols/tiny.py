@@ -487,12 +487,15 @@ class TinyRing(Ring):
         return out
 
     # ---- lookup and spline ----
-    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int) -> Array:
+    def numbers(self, planes: Array, n: int) -> Array:
+        return self.low(sum(self.unpack(plane) << np.uint64(j) for j, plane in enumerate(planes)))  # type: ignore[arg-type]
+
+    def lookup(self, tables: Array, k: int, onehot: Array, index: Array, sign: int, exclusive: bool = False) -> Array:
         rows = []
         for table in tables:
             total = np.zeros(index.size, WORD)
             for w in range(1 << k):
-                place = index - np.uint64(w) & np.uint64((1 << k) - 1)
+                place = (index ^ np.uint64(w) if exclusive else index - np.uint64(w)) & np.uint64((1 << k) - 1)
                 total = total + self.entry(self.low(table), place) * (onehot >> np.uint64(w) & np.uint64(1))
             rows.append(self.low(total if sign > 0 else -total))
         return np.stack(rows)
