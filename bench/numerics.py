@@ -47,7 +47,7 @@ def factors(f: int) -> tuple[float, float]:
 
 def roots(f: int) -> tuple[float, float]:
     """x whose square root can be squared."""
-    return 1.0, 2.0 ** min(14, 59 - 2 * f)
+    return 1.0, 2.0 ** (14 if f == 40 else min(14, 59 - 2 * f))
 
 
 POSITIVE = always(2.0**-9, 2.0**14)

@@ -33,6 +33,7 @@ from .wide import (
     reciprocal,
     sqrt,
     top,
+    work,
 )
 
 HALF_TURN = math.pi
@@ -117,10 +118,10 @@ def _atan2_gate(y: Array, x: Array) -> Array:
     exchanged = multiply(subtract(size_y, size_x), steep)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
     _, scale = _normalise(high, 0, bits)
-    low, high = (_unit(v, scale, _end(0, bits)) for v in (low, high))
+    low, high = (_unit(v, scale, _end(0, bits), work(x.dtype)) for v in (low, high))
     slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side
-    angle = astype(smooth(slope, UNIT_ATAN), x.dtype)
+    angle = astype(_mantissa(slope, UNIT_ATAN, 18), x.dtype)
     turned = multiply(sign_x, sign_y)
     quarters = add(subtract(sign_y, turned), multiply(turned, steep))
     return add(multiply(angle, multiply(turned, subtract(1, multiply(steep, 2)))), _level(quarters, HALF_TURN / 2, x.dtype))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import INT64, DType, fixed64
+from ..ir.types import INT64, DType, fixed64, fixed128
 from . import core, field
 from .array import Array, bind, implements, scope_of
 from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract, where
@@ -25,14 +25,29 @@ from .elementwise import _real, _rows, _thresholds, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
 
-WORK = fixed64(24)  # normalised values in [1, 4) are computed with this many fraction bits
+WORK, FINE = fixed64(24), fixed128(46)  # normalised values in [1, 4) have these fraction bits: of other words, of 128 bits
 TOP, WIDE_TOP = 15, 40  # the domain ends at 2^TOP; in words of 128 bits at 2^WIDE_TOP
 RECIPROCAL, SQRT, RSQRT, LOG = (Curve(f, 1.0, 4.0, 2.0**-22) for f in (np.reciprocal, np.sqrt, lambda v: v**-0.5, np.log))
+NEWTON = {  # curve -> what a step makes of the unit u and the curve's value y there: twice as many bits
+    RECIPROCAL: lambda u, y: multiply(y, subtract(2, multiply(u, y))),
+    RSQRT: lambda u, y: multiply(y, subtract(1.5, multiply(multiply(multiply(u, y), y), 0.5))),
+}
+
+
+def work(dtype: DType) -> DType:
+    """The working precision for functions of numbers of this dtype."""
+    return WORK if dtype.bits <= 64 else FINE
 
 
 def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
-    """The curve at a unit of [1, 4), as well as a result of so many fraction bits shows."""
-    return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
+    """The curve at a unit of [1, 4), as well as a result of so many fraction bits shows; in 128 bits to 2^-42."""
+    if unit.dtype.bits <= 64:
+        return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
+    if curve is SQRT:
+        return multiply(unit, _mantissa(unit, RSQRT, fraction))
+    if curve in NEWTON:
+        return NEWTON[curve](unit, smooth(astype(unit, WORK), curve))
+    return smooth(unit, curve._replace(tol=2.0**-42))
 
 
 def _end(first: int, bits: int) -> int:
@@ -63,14 +78,14 @@ def _product(x: Array, y: Array, bits: int) -> Array:
     return retype(bind("mul", x, y, bits=bits, rounding=scope_of(x).settings.rounding), INT64)
 
 
-def _unit(x: Array, scale: Array, end: int) -> Array:
-    """X n / 2^(end-2) in [1, 4) with WORK's fraction bits."""
+def _unit(x: Array, scale: Array, end: int, precision: DType) -> Array:
+    """X n / 2^(end-2) in [1, 4), of this precision."""
     if x.dtype.bits < 64:
         raise UsageError(
-            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
+            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {precision.fraction} fraction bits, "
             f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
         )
-    return retype(_product(x, scale, end - 2 - WORK.fraction), WORK)
+    return retype(_product(x, scale, end - 2 - precision.fraction), precision)
 
 
 def _reached(x: Array, *values: int) -> Array:
@@ -100,7 +115,7 @@ def _bits_of(x: Array) -> int:
 
 def _inverse(unit: Array, factor: Array, end: int, dtype: DType) -> Array:
     """factor / (unit 2^(end-2)) for a unit in [1, 4)."""
-    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + end - 2 - 2 * dtype.fraction
+    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), unit.dtype.fraction + end - 2 - 2 * dtype.fraction
     return retype(_product(inverse, factor, shift), dtype)
 
 
@@ -108,20 +123,20 @@ def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
     """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
     [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
     _, scale = _normalise(x, 0, bits)
-    return retype(smooth(_unit(x, scale, _end(0, bits)), RECIPROCAL), INT64), scale
+    return retype(smooth(_unit(x, scale, _end(0, bits), WORK), RECIPROCAL), INT64), scale
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
-    bits = _bits_of(x)
-    first = builtins.max(0, WORK.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
+    bits, precision = _bits_of(x), work(x.dtype)
+    first = builtins.max(0, precision.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
     reached = _reached(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
     magnitude = subtract(multiply(where(getitem(reached, 1), x, 0), 2), x)
     t = [astype(getitem(reached, i), INT64) for i in range(4)]
     sign = subtract(subtract(t[2], t[3]), subtract(t[0], t[1]))  # 0 where there is no 1 / x
     _, scale = _normalise(magnitude, first, bits)
     end = _end(first, bits)
-    y = _inverse(_unit(magnitude, scale, end), multiply(scale, sign), end, x.dtype)
+    y = _inverse(_unit(magnitude, scale, end, precision), multiply(scale, sign), end, x.dtype)
     return add(y, _level(subtract(t[1], t[2]), 2.0 ** (x.dtype.fraction - first), x.dtype))
 
 
@@ -159,8 +174,8 @@ def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: floa
     bits = _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    root = _mantissa(_unit(x, scale, _end(0, bits)), curve, x.dtype.fraction)
-    (factor,) = _rows(powers[:, None], t, fraction)
+    root = _mantissa(_unit(x, scale, _end(0, bits), work(x.dtype)), curve, x.dtype.fraction)
+    (factor,) = _rows(powers[:, None], t, fraction + root.dtype.fraction - WORK.fraction)
     y = astype(multiply(root, multiply(factor, subtract(positive, too_large))), x.dtype)
     y = add(y, _level(too_large, above, x.dtype))
     return add(y, _level(subtract(1, positive), below, x.dtype)) if below else y
@@ -201,8 +216,8 @@ def _log_gate(x: Array) -> Array:
     f, bits = x.dtype.fraction, _bits_of(x)
     positive, too_large = _steps(x, 1, 1 << bits)
     t, scale = _normalise(x, 0, bits)
-    part = _mantissa(_unit(x, scale, _end(0, bits)), LOG, f)
-    (whole,) = _rows(((_exponents(x) - f) * math.log(2))[:, None], t, WORK.fraction)
+    part = _mantissa(_unit(x, scale, _end(0, bits), work(x.dtype)), LOG, f)
+    (whole,) = _rows(((_exponents(x) - f) * math.log(2))[:, None], t, part.dtype.fraction)
     y = multiply(astype(add(part, whole), x.dtype), subtract(positive, too_large))
     return add(
         add(y, _level(too_large, top(x) * math.log(2), x.dtype)), _level(subtract(1, positive), -f * math.log(2), x.dtype)
@@ -278,7 +293,7 @@ def _softmax(x: Array, axis: int) -> Array:
     first, total = f - 1, core.sum(e, axis, keepdims=True)
     bits = f + x.shape[axis].bit_length() + 1
     scale, end = _normalise(total, first, bits)[1], _end(first, bits)
-    return multiply(e, _inverse(_unit(total, scale, end), scale, end, x.dtype))
+    return multiply(e, _inverse(_unit(total, scale, end, work(x.dtype)), scale, end, x.dtype))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

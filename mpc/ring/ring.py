@@ -519,7 +519,7 @@ class Ring:
     def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
         """(one-hot correction, sign +-1 as words) for the mask digit r mod 2^k; the stream is P0's alone."""
         n = r.size
-        e, s = self.empty((n * max(1, (1 << k) // 64),)), self.empty((n,))
+        e, s = self.empty((n * max(1, (1 << k) // 64),), WORD), self.empty((n,))
         self.call("lookup_deal_u64", e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
         return e, s
 
