@@ -124,7 +124,7 @@ FUNCTIONS = {  # name -> function, float64, where, log2 of its error relative to
 @pytest.mark.parametrize(
     ("protocol", "n", "rounding"), [("helper", 3, "dither"), ("additive", 3, "dither"), ("replicated", 3, "nearest")]
 )
-@pytest.mark.parametrize("f", [32, 40])
+@pytest.mark.parametrize("f", [pytest.param(32, marks=pytest.mark.slow), 40])
 def test_functions_at_128_bits(protocol: str, n: int, rounding: str, f: int):
     """All in one run: a few units of 2^-f, where 64 bits end at 2^-23 or so."""
     points = [np.rint(v * 2.0**f) / 2.0**f for _, _, v, _ in FUNCTIONS.values()]

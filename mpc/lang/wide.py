@@ -82,8 +82,8 @@ def _unit(x: Array, scale: Array, end: int, precision: DType) -> Array:
     """X n / 2^(end-2) in [1, 4), of this precision."""
     if x.dtype.bits < 64:
         raise UsageError(
-            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {precision.fraction} fraction bits, "
-            f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
+            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {precision.fraction} fraction "
+            f"bits, for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
         )
     return retype(_product(x, scale, end - 2 - precision.fraction), precision)
 
@@ -129,7 +129,9 @@ def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
     bits, precision = _bits_of(x), work(x.dtype)
-    first = builtins.max(0, precision.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
+    first = builtins.max(
+        0, precision.fraction + bits - 1 - (x.dtype.bits - 3)
+    )  # of smaller X the last product would leave the word
     reached = _reached(x, 1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
     magnitude = subtract(multiply(where(getitem(reached, 1), x, 0), 2), x)
     t = [astype(getitem(reached, i), INT64) for i in range(4)]
