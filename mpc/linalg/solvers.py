@@ -304,16 +304,16 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
     solution = matmul(inverse, scaled)  # in units of which the columns have norms from 1/2 to 1
     beta = getitem(_unscaled(solution, f.down, up, x.dtype), (..., 0))
     residual = subtract(y, matmul(x, beta))
-    variance = multiply(core.sum(core.square(residual)), 1 / (m - n - intercept))
+    deviation = working(wide_sqrt(multiply(core.sum(core.square(residual)), 1 / (m - n - intercept))))
     unit = multiply(getitem(solution, (..., 0)), up)
-    root = wide_sqrt(working(multiply(diagonal(inverse), variance)))  # a variance takes twice a deviation's bits
+    root = multiply(wide_sqrt(diagonal(inverse)), deviation)  # root by root: a product of variances may leave the domain
     errors = astype(multiply(root, f.down), x.dtype)
     t = astype(quotient(unit, root), x.dtype)
     if intercept:
         centre = multiply(means, f.down)
         spread = add(getitem(matmul(row(centre), matmul(inverse, column(centre))), (0, 0)), 1 / m)
         first = subtract(middle, core.sum(multiply(means, beta)))
-        error = wide_sqrt(working(multiply(spread, variance)))
+        error = multiply(wide_sqrt(spread), deviation)
         beta, errors, t = (
             core.concatenate([core.reshape(a, 1), b])
             for a, b in ((first, beta), (astype(error, x.dtype), errors), (astype(quotient(first, error), x.dtype), t))
