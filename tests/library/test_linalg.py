@@ -342,13 +342,13 @@ def test_rotations_at_128_bits(protocol: str, n: int, sides: int):
 
 @pytest.mark.parametrize(("protocol", "n", "columns"), [("plain", 2, 10), ("helper", 3, 1), *SLOW_TEN])
 def test_regression_at_128_bits(protocol: str, n: int, columns: int):
-    """On the raw data: coefficients and standard errors to 1e-6 of themselves, t-values to 1e-8."""
+    """On the raw data: coefficients and standard errors to 1e-6 of themselves, t-values to 1e-7."""
     x, y = RAW.data[:, :columns], RAW.target
     with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
         got = s.reveal(*mpc.linalg.ols(s.input(x), s.input(y, owner=1)))
     for found, wanted in zip(got, ordinary(x, y), strict=True):
         assert worst(found, wanted) < 1e-6
-    assert np.abs(got[2] - ordinary(x, y)[2]).max() < 1e-8
+    assert np.abs(got[2] - ordinary(x, y)[2]).max() < 1e-7
 
 
 def test_principal_components(s: Session):
