@@ -202,13 +202,13 @@ def _value(session: mpc.Session, case: Callable[[Callable[[float], mpc.Array]], 
 HEAD = """\
 # Numbers: domains, errors, costs
 
-Written by `bench/numerics.py`; do not edit. Real numbers are integers at scale 2^f: `fixed64(f)`, f = 16 by default, or in words
-of 32 and 128 bits `fixed32(f)` and `fixed128(f)` (fixed64.16 is `fixed64(16)`). In w bits inputs hold |x| < 2^(w-2-f). A product
-is exact up to its rounding, |x y| < 2^(w-3-2f): 2^29 for fixed64(16), 2^21 for 20, 2^9 for 26; 2^13 for fixed32(8), 2^45 for
-fixed128(40). A sum of k products is rounded once. Rounding is by a public uniform dither (error below 2^-f, unbiased) unless the session asks for
-`truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and integer arithmetic are exact. Public factors are
-encoded with as many bits as their size allows (1/5000 is not rounded to 16 bits); a fractional public factor takes about
-f + 1 bits of a word, so it leaves |x| < 2^(w-4-2f).
+Written by `bench/numerics.py`; do not edit. Real numbers are integers at scale 2^f: `fixed64(f)`, f = 16 by default, or in
+words of 32 and 128 bits `fixed32(f)` and `fixed128(f)` (fixed64.16 is `fixed64(16)`). In w bits inputs hold |x| < 2^(w-2-f). A
+product is exact up to its rounding, |x y| < 2^(w-3-2f): 2^29 for fixed64(16), 2^21 for 20, 2^9 for 26; 2^13 for fixed32(8),
+2^45 for fixed128(40). A sum of k products is rounded once. Rounding is by a public uniform dither (error below 2^-f, unbiased)
+unless the session asks for `truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and integer arithmetic are
+exact. Public factors are encoded with as many bits as their size allows (1/5000 is not rounded to 16 bits); a fractional public
+factor takes about f + 1 bits of a word, so it leaves |x| < 2^(w-4-2f).
 
 A result beyond its word wraps around. Two things find that: inputs with declared ranges (`s.input(x, low=, high=)`) give a
 `RangeWarning` with the line before the run, and `mpc.local(..., check="shadow")` stops at the first operation that is off.
@@ -216,8 +216,8 @@ A result beyond its word wraps around. Two things find that: inputs with declare
 Errors are maxima, absolute and (in brackets, where it differs) relative to max(1, |f(x)|). Costs are rounds, bytes an element
 that one evaluator sends, without input and reveal, and bytes an element that are dealt. "-": refused, because 32 bits have no
 room for it. In 128 bits the domains that end at 2^15 end at 2^40, and curves reach as far beyond those of 16 bits as their
-smaller error asks (sigmoid at f = 40 is 0 below -30). Points are half of them uniform on what a function is measured on and half
-on its part in [-16, 16], or uniform in the exponent where it is positive; its ends and 0 are among them.
+smaller error asks (sigmoid at f = 40 is 0 below -30). Half of the points are uniform on what a function is measured on and half
+on its part in [-16, 16]; of a function of positive numbers they are uniform in the exponent. Ends and 0 are among them.
 """
 
 
@@ -228,7 +228,8 @@ def main() -> None:
     args = parser.parse_args()
     text = HEAD + f"\n## Outside the domains\n\n{outside()}\n"
     for protocol, parties, n in (("helper", 3, args.points), ("additive", 3, args.points // 10)):
-        text += f"\n## `{protocol}`, {parties} parties, {n:,} points a function ({n // WIDE_SHARE:,} in 128 bits)\n\n{table(protocol, parties, n)}\n"
+        head = f"`{protocol}`, {parties} parties, {n:,} points a function ({n // WIDE_SHARE:,} in 128 bits)"
+        text += f"\n## {head}\n\n{table(protocol, parties, n)}\n"
     print(text)
     if args.write:
         (Path(__file__).resolve().parent.parent / "docs" / "numerics.md").write_text(text)
