@@ -168,7 +168,7 @@ def text(outputs: Mapping[str, np.ndarray], receivers: Mapping[str, Sequence[str
     """Results for a reader."""
     blocks = []
     for name, value in outputs.items():
-        kind = f"{value.dtype}{list(value.shape)}"
+        kind = f"{'integers' if value.dtype.kind == 'O' else value.dtype}{list(value.shape)}"
         with np.printoptions(precision=6, suppress=True, threshold=200, linewidth=110):
             blocks.append(f"{name}: {kind}, for {', '.join(receivers[name])}\n{value}")
     return "\n\n".join(blocks)
