@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import mpc
+from mpc.errors import UsageError
 
 Real = Callable[[np.ndarray], np.ndarray]
-Domain = Callable[[int], tuple[float, float]]  # of the number of fraction bits
-PRECISIONS = (16, 20, 26)
+Domain = Callable[[mpc.DType], tuple[float, float]]
+PRECISIONS = (mpc.fixed32(8), mpc.fixed64(16), mpc.fixed64(20), mpc.fixed64(26), mpc.fixed128(40))
+USUAL = PRECISIONS[1]
+WIDE_SHARE = 20  # one in so many points is measured in 128 bits, where everything takes longer
 BATCH = 1 << 17
 ERF = np.vectorize(math.erf)
 
@@ -33,21 +36,24 @@ class Row(NamedTuple):
 
 
 def always(low: float, high: float) -> Domain:
-    return lambda f: (low, high)
+    return lambda dtype: (low, high)
 
 
-def whole(f: int) -> tuple[float, float]:
-    return -(2.0 ** (45 - f)), 2.0 ** (45 - f)
+def whole(dtype: mpc.DType) -> tuple[float, float]:
+    """Numbers that float64 holds exactly."""
+    high = 2.0 ** ({32: 29, 64: 45, 128: 52}[dtype.bits] - dtype.fraction)
+    return -high, high
 
 
-def factors(f: int) -> tuple[float, float]:
-    """x with x^2 below 2^(61 - 2f)."""
-    return -(2.0 ** ((60 - 2 * f) // 2)), 2.0 ** ((60 - 2 * f) // 2)
+def factors(dtype: mpc.DType) -> tuple[float, float]:
+    """x with x^2 below 2^(61 - 2f), or where float64 shows an error of 2^-f."""
+    high = 2.0 ** min((dtype.bits - 4 - 2 * dtype.fraction) // 2, (52 - dtype.fraction) // 2)
+    return -high, high
 
 
-def roots(f: int) -> tuple[float, float]:
+def roots(dtype: mpc.DType) -> tuple[float, float]:
     """x whose square root can be squared."""
-    return 1.0, 2.0 ** min(14, 59 - 2 * f)
+    return 1.0, 2.0 ** min(14, dtype.bits - 5 - 2 * dtype.fraction)
 
 
 POSITIVE = always(2.0**-9, 2.0**14)
@@ -105,9 +111,9 @@ CASES: list[tuple[str, Callable[[Callable[[float], mpc.Array]], Any]]] = [
 ]
 
 
-def points(row: Row, f: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """n values of the domain that fixed64(f) can represent, ends included."""
-    low, high = row.domain(f)
+def points(row: Row, dtype: mpc.DType, n: int, rng: np.random.Generator) -> np.ndarray:
+    """n values of the domain that the dtype can represent, ends included."""
+    (low, high), f = row.domain(dtype), dtype.fraction
     if row.logarithmic:
         v = np.exp(rng.uniform(math.log(low), math.log(high), n))
     else:
@@ -126,9 +132,9 @@ class Errors(NamedTuple):
         return texts[0] if texts[0] == texts[1] else f"{texts[0]} ({texts[1]})"
 
 
-def errors(session: mpc.Session, row: Row, f: int, n: int) -> Errors:
+def errors(session: mpc.Session, row: Row, dtype: mpc.DType, n: int) -> Errors:
     """Maximal errors of one function on n points."""
-    v, worst, relative = points(row, f, n, np.random.default_rng(1)), 0.0, 0.0
+    v, worst, relative = points(row, dtype, n, np.random.default_rng(1)), 0.0, 0.0
     with np.errstate(over="ignore"):
         for i in range(0, n, BATCH):
             part, exact = v[i : i + BATCH], row.plain(v[i : i + BATCH])
@@ -142,27 +148,32 @@ def cost(session: mpc.Session, row: Row, n: int) -> str:
     """Rounds, bytes an element that an evaluator sends, bytes an element that are dealt."""
     report = session.cost(row.private(session.placeholder((n,), 0)))
     sent = max(b for (i, j), b in report.links.items() if i != report.dealer)
-    return f"{report.rounds - 1}, {sent / n - 8:.0f}, {report.dealt_bytes / n:.0f}"
+    return f"{report.rounds - 1}, {sent / n - session.settings.dtype.bits // 8:.0f}, {report.dealt_bytes / n:.0f}"
 
 
 def table(protocol: str, parties: int, n: int) -> str:
     """The functions at every precision as Markdown."""
     cells: dict[str, list[str]] = {row.name: [] for row in ROWS}
     costs: dict[str, list[str]] = {row.name: [] for row in ROWS}
-    for f in PRECISIONS:
-        with mpc.local(parties=parties, protocol=protocol, dtype=mpc.fixed64(f)) as session:
+    for dtype in PRECISIONS:
+        with mpc.local(parties=parties, protocol=protocol, dtype=dtype) as session:
             for row in ROWS:
-                cells[row.name].append(str(errors(session, row, f, n)))
-                costs[row.name].append(cost(session, row, 4096))
-                print(f"{protocol} f={f} {row.name}: {cells[row.name][-1]}", file=sys.stderr, flush=True)
+                try:
+                    found = errors(session, row, dtype, n if dtype.bits <= 64 else n // WIDE_SHARE)
+                    cell, took = str(found), cost(session, row, 4096)
+                except UsageError:  # functions of numbers of any size have no room in 32 bits
+                    cell = took = "-"
+                cells[row.name].append(cell)
+                costs[row.name].append(took)
+                print(f"{protocol} {dtype} {row.name}: {cell}; {took}", file=sys.stderr, flush=True)
     lines = [
-        f"| function | measured on | {' | '.join(f'error, f = {f}' for f in PRECISIONS)} | outside "
-        f"| {' | '.join(f'cost, f = {f}' for f in PRECISIONS)} |",
+        f"| function | measured on | {' | '.join(f'error, {d}' for d in PRECISIONS)} | outside "
+        f"| {' | '.join(f'cost, {d}' for d in PRECISIONS)} |",
         "|---" * (3 + 2 * len(PRECISIONS)) + "|",
     ]
     for row in ROWS:
-        low, high = row.domain(PRECISIONS[0])
-        domain = f"[{low:g}, {high:g}]" + (" and less" if row.domain(26) != (low, high) else "")
+        low, high = row.domain(USUAL)
+        domain = f"[{low:g}, {high:g}]" + (" and less" if any(row.domain(d) != (low, high) for d in PRECISIONS) else "")
         lines.append(
             f"| {row.name} | {domain} | {' | '.join(cells[row.name])} | {row.outside} | {' | '.join(costs[row.name])} |"
         )
@@ -172,30 +183,41 @@ def table(protocol: str, parties: int, n: int) -> str:
 def outside() -> str:
     """Single values, most of them outside a domain, as Markdown."""
     columns = []
-    for f in PRECISIONS:
-        with mpc.local(parties=3, dtype=mpc.fixed64(f)) as session:
-            columns.append([float(case(lambda v, s=session: s.input([v]))[0].reveal()) for _, case in CASES])
-    head = [f"| | {' | '.join(f'f = {f}' for f in PRECISIONS)} |", "|---" * (1 + len(PRECISIONS)) + "|"]
+    for dtype in PRECISIONS:
+        with mpc.local(parties=3, dtype=dtype) as session:
+            columns.append([_value(session, case) for _, case in CASES])
+    head = [f"| | {' | '.join(map(str, PRECISIONS))} |", "|---" * (1 + len(PRECISIONS)) + "|"]
     return "\n".join(
-        [*head, *(f"| {text} | {' | '.join(f'{column[i]:.7g}' for column in columns)} |" for i, (text, _) in enumerate(CASES))]
+        [*head, *(f"| {text} | {' | '.join(column[i] for column in columns)} |" for i, (text, _) in enumerate(CASES))]
     )
+
+
+def _value(session: mpc.Session, case: Callable[[Callable[[float], mpc.Array]], Any]) -> str:
+    try:
+        return f"{float(case(lambda v: session.input([v]))[0].reveal()):.7g}"
+    except UsageError:
+        return "-"
 
 
 HEAD = """\
 # Numbers: domains, errors, costs
 
-Written by `bench/numerics.py`; do not edit. Real numbers are integers at scale 2^f: `fixed64(f)`, f = 16 by default; inputs
-hold |x| < 2^(62-f). A product is exact up to its rounding, |x y| < 2^(61-2f): 2^29 for f = 16, 2^21 for 20, 2^9 for 26. A sum
-of k products is rounded once. Rounding is by a public uniform dither (error below 2^-f, unbiased) unless the session asks for
-`truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and integer arithmetic are exact. Public factors are
-encoded with as many bits as their size allows (1/5000 is not rounded to 16 bits); a fractional public factor takes about
-f + 1 bits of a word, so it leaves |x| < 2^(60-2f).
+Written by `bench/numerics.py`; do not edit. Real numbers are integers at scale 2^f: `fixed64(f)`, f = 16 by default, or in
+words of 32 and 128 bits `fixed32(f)` and `fixed128(f)` (fixed64.16 is `fixed64(16)`). In w bits inputs hold |x| < 2^(w-2-f). A
+product is exact up to its rounding, |x y| < 2^(w-3-2f): 2^29 for fixed64(16), 2^21 for 20, 2^9 for 26; 2^13 for fixed32(8),
+2^45 for fixed128(40). A sum of k products is rounded once. Rounding is by a public uniform dither (error below 2^-f, unbiased)
+unless the session asks for `truncation="floor"` or `"nearest"`. Comparisons, relu, maximum, abs and integer arithmetic are
+exact. Public factors are encoded with as many bits as their size allows (1/5000 is not rounded to 16 bits); a fractional public
+factor takes about f + 1 bits of a word, so it leaves |x| < 2^(w-4-2f).
 
 A result beyond its word wraps around. Two things find that: inputs with declared ranges (`s.input(x, low=, high=)`) give a
 `RangeWarning` with the line before the run, and `mpc.local(..., check="shadow")` stops at the first operation that is off.
 
 Errors are maxima, absolute and (in brackets, where it differs) relative to max(1, |f(x)|). Costs are rounds, bytes an element
-that one evaluator sends, without input and reveal, and bytes an element that are dealt.
+that one evaluator sends, without input and reveal, and bytes an element that are dealt. "-": refused, because 32 bits have no
+room for it. In 128 bits the domains that end at 2^15 end at 2^40, and curves reach as far beyond those of 16 bits as their
+smaller error asks (sigmoid at f = 40 is 0 below -30). Half of the points are uniform on what a function is measured on and half
+on its part in [-16, 16]; of a function of positive numbers they are uniform in the exponent. Ends and 0 are among them.
 """
 
 
@@ -206,7 +228,8 @@ def main() -> None:
     args = parser.parse_args()
     text = HEAD + f"\n## Outside the domains\n\n{outside()}\n"
     for protocol, parties, n in (("helper", 3, args.points), ("additive", 3, args.points // 10)):
-        text += f"\n## `{protocol}`, {parties} parties, {n:,} points a function\n\n{table(protocol, parties, n)}\n"
+        head = f"`{protocol}`, {parties} parties, {n:,} points a function ({n // WIDE_SHARE:,} in 128 bits)"
+        text += f"\n## {head}\n\n{table(protocol, parties, n)}\n"
     print(text)
     if args.write:
         (Path(__file__).resolve().parent.parent / "docs" / "numerics.md").write_text(text)

@@ -10,22 +10,22 @@ import numpy as np
 
 from .errors import UsageError
 from .ir.trace import user_line
-from .ir.types import fixed64
 from .lang.array import Array, Axis, bind, constant, scope_of
 from .lang.core import add, axes_of, multiply, negative, subtract
 from .lang.elementwise import _real
 from .lang.manipulation import moveaxis, roll
+from .lang.wide import work
 
-FRACTION = 24  # bits of the matrices' entries
 Pair = tuple[Array, Array]
 
 
 def _apply(matrix: np.ndarray, x: Array, axis: int) -> Array:
     """matrix @ x along an axis; x in the session's scale. |x| n < 2^(37 - f)."""
     x = moveaxis(_real(x), axis, -1)
-    public = constant(scope_of(x).settings.ring.encode(matrix.T, FRACTION), fixed64(FRACTION), scope_of(x))
+    entries = work(x.dtype)
+    public = constant(scope_of(x).settings.ring.encode(matrix.T, entries.fraction), entries, scope_of(x))
     wide = x.reshape(1, -1) if x.ndim == 1 else x
-    y = bind("matmul", wide, public, bits=FRACTION, rounding=scope_of(x).settings.rounding)
+    y = bind("matmul", wide, public, bits=entries.fraction, rounding=scope_of(x).settings.rounding)
     return moveaxis(y.reshape(*x.shape[:-1], matrix.shape[0]), -1, axis)
 
 

@@ -98,20 +98,43 @@ def test_chunks_of_wide_words(protocol: str):
     assert np.array_equal(less, X < X[::-1])
 
 
-@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("plain", 1)])
-def test_functions_at_128_bits(protocol: str, n: int):
-    X = np.array([0.7, 2.25, 3, 2.0**-10, 1000.0, 2.0**36])
-    with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
-        x = s.input(X)
-        inverse, root, log = s.reveal(mpc.reciprocal(x), mpc.sqrt(x), mpc.log(x))
-        sine, exp, sigmoid = s.reveal(mpc.sin(x[:3]), mpc.exp(x[:3]), mpc.nn.sigmoid(x[:3]))
-    assert (np.abs(inverse * X - 1)[:5] < 2.0**-20).all()
-    assert (np.abs(root / np.sqrt(X) - 1) < 2.0**-20).all()
-    assert (np.abs(log - np.log(X)) < 2.0**-19).all()
-    bound = 2.0**-14 if protocol == "plain" else 2.0**-39
-    assert (np.abs(sine - np.sin(X[:3])) < bound).all()
-    assert (np.abs(exp / np.exp(X[:3]) - 1) < 2.0**-18).all()
-    assert (np.abs(sigmoid - 1 / (1 + np.exp(-X[:3]))) < 2.0**-20).all()
+CURVES = np.linspace(-9, 9, 200)
+SIZES = np.concatenate([2.0 ** np.linspace(-9, 14, 60), [2.0**36]])
+erf = np.vectorize(math.erf, otypes=[float])
+FUNCTIONS = {  # name -> function, float64, where, log2 of its error relative to max(1, |y|) in units of 2^-f
+    "sigmoid": (mpc.nn.sigmoid, lambda v: 1 / (1 + np.exp(-v)), CURVES, 2.5),
+    "tanh": (mpc.tanh, np.tanh, CURVES, 2.5),
+    "erf": (mpc.erf, erf, CURVES, 2.5),
+    "gelu": (mpc.nn.gelu, lambda v: v * (1 + erf(v / 2**0.5)) / 2, CURVES, 3),
+    "silu": (mpc.nn.silu, lambda v: v / (1 + np.exp(-v)), CURVES, 3.5),
+    "softplus": (mpc.nn.softplus, lambda v: np.logaddexp(0, v), CURVES, 3.5),
+    "exp": (mpc.exp, np.exp, CURVES, 1.5),
+    "sin": (mpc.sin, np.sin, 100 * CURVES, 1),
+    "reciprocal": (mpc.reciprocal, np.reciprocal, SIZES[:-1], 0.5),
+    "rsqrt": (mpc.rsqrt, lambda v: v**-0.5, SIZES, 0.5),
+    "sqrt": (mpc.sqrt, np.sqrt, SIZES, 0.5),
+    "log": (mpc.log, np.log, SIZES, 0.5),
+    "asin": (mpc.asin, np.arcsin, CURVES / 9, 2.5),
+    "atan": (mpc.atan, np.arctan, CURVES, 2),
+    "atan2": (lambda x: mpc.atan2(x, 1), np.arctan, CURVES, 1),
+    "asinh": (mpc.asinh, np.arcsinh, CURVES, 2),
+    "cbrt": (mpc.cbrt, np.cbrt, SIZES, 0.5),
+}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "n", "rounding"), [("helper", 3, "dither"), ("additive", 3, "dither"), ("replicated", 3, "nearest")]
+)
+@pytest.mark.parametrize("f", [pytest.param(32, marks=pytest.mark.slow), 40])
+def test_functions_at_128_bits(protocol: str, n: int, rounding: str, f: int):
+    """All in one run: a few units of 2^-f, where 64 bits end at 2^-23 or so."""
+    points = [np.rint(v * 2.0**f) / 2.0**f for _, _, v, _ in FUNCTIONS.values()]
+    with open_session(protocol, n, rounding, mpc.fixed128(f)) as s:
+        found = s.reveal(*(g(s.input(v)) for (g, *_), v in zip(FUNCTIONS.values(), points, strict=True)))
+    for (name, (_, plain, _, units)), v, got in zip(FUNCTIONS.items(), points, found, strict=True):
+        exact = plain(v)
+        error = np.abs((got - exact) / np.maximum(1, np.abs(exact))).max()
+        assert math.log2(error) + f <= units, name
 
 
 @pytest.mark.parametrize("protocol", ["helper", "replicated", "plain"])
@@ -226,6 +249,7 @@ def test_rehearsed_is_measured(dtype: mpc.DType, protocol: str, n: int):
     with open_session(protocol, n, dtype=dtype) as s:
         x, y = s.input(X), s.input(X[::-1], owner=n - 1)
         z = mpc.where(x < y, x * y, mpc.nn.relu(x)) + mpc.sort(x) + mpc.sin(y)
+        z = z + mpc.sqrt(x) if dtype.bits == 128 else z
         cost = s.cost(z)
         z.reveal()
         backend = s._backend

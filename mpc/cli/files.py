@@ -147,7 +147,10 @@ def write(path: str, outputs: Mapping[str, np.ndarray]) -> None:
 
 
 def _write(file: IO[bytes], path: str, outputs: Mapping[str, np.ndarray]) -> None:
-    kind, arrays = Path(path).suffix.lower(), list(outputs.values())
+    kind = Path(path).suffix.lower()
+    if kind in (".npy", ".npz"):  # which hold no integers of any size: those become text, that nobody need unpickle
+        outputs = {name: value.astype(str) if value.dtype.kind == "O" else value for name, value in outputs.items()}
+    arrays = list(outputs.values())
     if kind == ".npy":
         np.save(file, arrays[0])
     elif kind == ".npz":
@@ -156,7 +159,7 @@ def _write(file: IO[bytes], path: str, outputs: Mapping[str, np.ndarray]) -> Non
         table = np.atleast_1d(arrays[0])
         if table.ndim > 2:
             raise UsageError(f"{path}: a table has two axes, the result {table.ndim}; choose .npy")
-        np.savetxt(file, table, delimiter=",", fmt="%d" if table.dtype.kind in "bi" else "%.17g")
+        np.savetxt(file, table, delimiter=",", fmt="%d" if table.dtype.kind in "biuO" else "%.17g")
     else:
         file.write((json.dumps(plain(outputs), indent=2) + "\n").encode())
 
@@ -165,7 +168,7 @@ def text(outputs: Mapping[str, np.ndarray], receivers: Mapping[str, Sequence[str
     """Results for a reader."""
     blocks = []
     for name, value in outputs.items():
-        kind = f"{value.dtype}{list(value.shape)}"
+        kind = f"{'integers' if value.dtype.kind == 'O' else value.dtype}{list(value.shape)}"
         with np.printoptions(precision=6, suppress=True, threshold=200, linewidth=110):
             blocks.append(f"{name}: {kind}, for {', '.join(receivers[name])}\n{value}")
     return "\n\n".join(blocks)

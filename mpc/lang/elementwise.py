@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import INT64, UINT64, fixed64
+from ..ir.types import INT64, UINT64, DType, fixed64
 from . import core
 from .array import Array, Axis, bind, constant, implements, scope_of, whole
 from .core import (
@@ -131,7 +131,7 @@ def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
     flat = reshape(steps, (steps.shape[0], -1))
     ring = scope_of(steps).settings.ring
     words = ring.encode(table, fraction)  # differences of encoded rows add up to encoded rows, without rounding
-    public = constant(ring.solid(ring.sub(words[1:], words[:-1]).T), fixed64(fraction), scope_of(steps))
+    public = constant(ring.solid(ring.sub(words[1:], words[:-1]).T), DType("fixed", fraction), scope_of(steps))
     chosen = matmul(public, flat)
     return [add(reshape(getitem(chosen, j), shape), float(table[0, j])) for j in range(table.shape[1])]
 
@@ -143,7 +143,7 @@ def piecewise(x: Array, curve: Curve) -> Array:
     except ValueError as error:
         raise UsageError(f"{curve.name} at {user_line()}: {error}; use a larger tol or a narrower range") from None
     table = np.column_stack([pieces.centres, pieces.coefficients])
-    work = fixed64(bits)
+    work = DType("fixed", bits)
     steps = thresholds(x, pieces.knots) if len(table) > 1 else None
     chosen = list(table[0]) if steps is None else _rows(table, steps, work.fraction)
     centred = subtract(x, chosen[0])
@@ -207,7 +207,7 @@ TANH = Curve(np.tanh, -6.0, 6.0, 2.0**-14, (Tail(-1), Tail(1)), "tanh")
 EXP = Curve(np.exp, 0.0, 1.0, 2.0**-18)
 
 
-MOST_BITS = 26  # with more, polynomials and exponentials leave their words
+MOST_BITS, WIDE_MOST_BITS = 26, 40  # with more, polynomials and exponentials leave their words; in words of 128 bits
 
 
 def _activation(x: Array, curve: Curve) -> Array:
@@ -224,9 +224,10 @@ def _activation(x: Array, curve: Curve) -> Array:
 
 
 def _in_reach(x: Array, f: Callable[[Array], Array]) -> Array:
-    """f(x) with at most MOST_BITS fraction bits, at x's scale."""
+    """f(x) with as many fraction bits as its word has room for, at x's scale."""
     x = _real(x)
-    return f(x) if x.dtype.fraction <= MOST_BITS else astype(f(astype(x, fixed64(MOST_BITS))), x.dtype)
+    most = MOST_BITS if x.dtype.bits <= 64 else WIDE_MOST_BITS
+    return f(x) if x.dtype.fraction <= most else astype(f(astype(x, fixed64(most))), x.dtype)
 
 
 def sigmoid(x: Array) -> Array:
@@ -325,7 +326,7 @@ def _exp_by_thresholds(x: Array) -> Array:
     f, (low, high) = x.dtype.fraction, exp_ends(x.dtype.fraction, x.dtype.bits)
     bits = _exp_bits(f, x.dtype.bits)
     x = clip(x, float(low), high - 2.0**-f)
-    steps = thresholds(x, np.arange(low + 1, high), bits=f + 5)
+    steps = thresholds(x, np.arange(low + 1, high), bits=f + (high - low).bit_length())
     fraction = subtract(subtract(x, low), core.sum(steps, 0))  # in [0, 1)
     (integer,) = _rows(np.exp(np.arange(low, float(high)))[:, None], steps, f)
     part = smooth(astype(fraction, fixed64(bits)), EXP._replace(tol=2.0 ** (2 - bits)))
@@ -354,7 +355,7 @@ def exp(x: Array) -> Array:
 
 
 TURN = Curve(lambda v: np.sin(2 * np.pi * v), 0.0, 1.0, 2.0**-18)
-TURN_BITS = 24
+TURN_BITS = {32: 10, 64: 24, 128: 44}  # of a fraction of a turn, in words of so many bits
 
 
 def _sine_params(x: Array, quarter: int) -> dict[str, Any]:
@@ -364,12 +365,12 @@ def _sine_params(x: Array, quarter: int) -> dict[str, Any]:
 
 @gate("sine", lambda x, quarter: {"quarter": quarter})
 def _sine_by_curve(x: Array, quarter: int) -> Array:
-    scale, bits = x.dtype.bits // 2 - 2, TURN_BITS if x.dtype.bits >= 64 else 10  # |x| < 2^(33 - f) in 64 bits
+    scale, bits = x.dtype.bits // 2 - 2, TURN_BITS[x.dtype.bits]  # |x| < 2^(33 - f) in 64 bits
     turns = multiply(retype(x, INT64), round(2.0**scale / (2 * math.pi)))
     turns = add(core.shift_right(turns, x.dtype.fraction + scale - bits), quarter << (bits - 2))
     whole = multiply(core.shift_right(turns, bits, "floor"), 1 << bits)
-    curve = TURN if bits == TURN_BITS else TURN._replace(tol=2.0**-bits)
-    return astype(smooth(retype(subtract(turns, whole), fixed64(bits)), curve), x.dtype)
+    curve = TURN if x.dtype.bits == 64 else TURN._replace(tol=2.0 ** -builtins.min(bits, 42))
+    return astype(smooth(retype(subtract(turns, whole), DType("fixed", bits)), curve), x.dtype)
 
 
 @gate(lambda x, quarter: "cos" if quarter else "sin", _sine_params)

@@ -130,7 +130,8 @@ def plan(curve: Curve, fraction: int, word: int = 64) -> Plan:
     """
     best: tuple[float, Plan] | None = None
     problem = ValueError(f"{fraction} fraction bits leave no room for polynomials with an error of {curve.tol}")
-    for degree in range(3, 8):
+    # in 128 bits errors are small and pieces of a low degree many: from above the best is found sooner
+    for degree in range(3, 8) if word <= 64 else range(10, 2, -1):
         try:
             found = _fitting(curve, degree, fraction, word)
         except ValueError as error:

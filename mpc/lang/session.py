@@ -388,7 +388,10 @@ class Session:
     def _guarded(self, work: Callable[[Backend], T]) -> T:
         """What the parties do: an error in it ends the session."""
         if self._backend is None:
-            raise SessionError("this session only plans: no party is there to do anything")
+            raise SessionError(
+                "this session only plans: no party is there to do anything. A program returns its results, and their receivers "
+                "get them: write `return x` in place of x.reveal()"
+            )
         try:
             return work(self._backend)
         except BaseException as error:

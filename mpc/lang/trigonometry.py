@@ -20,7 +20,6 @@ from .function import gate
 from .piecewise import Curve
 from .wide import (
     RECIPROCAL,
-    WORK,
     Column,
     Scaling,
     _bits_of,
@@ -35,6 +34,7 @@ from .wide import (
     rescale,
     sqrt,
     top,
+    work,
 )
 
 HALF_TURN = math.pi
@@ -118,17 +118,17 @@ def atan(x: Array) -> Array:
 
 @gate("atan2")
 def _atan2_gate(y: Array, x: Array) -> Array:
-    bits = _bits_of(x)
-    end, scales = _scales(0, bits)
+    bits, precision = _bits_of(x), work(x.dtype)
+    end, scales = _scales(0, bits, precision)
     (sign_y, size_y), (sign_x, size_x) = _split(y), _split(x)
     steep = astype(less(size_x, size_y), INT64)
     exchanged = multiply(subtract(size_y, size_x), steep)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
     high, scale = rescale(high, Scaling(0, bits, (Column(scales),)), end)
-    low = retype(_product(low, scale, end - 2 - WORK.fraction), WORK)
+    low = retype(_product(low, scale, end - 2 - precision.fraction), precision)
     slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side
-    angle = astype(smooth(slope, UNIT_ATAN), x.dtype)
+    angle = astype(_mantissa(slope, UNIT_ATAN, 18), x.dtype)
     turned = multiply(sign_x, sign_y)
     quarters = add(subtract(sign_y, turned), multiply(turned, steep))
     return add(multiply(angle, multiply(turned, subtract(1, multiply(steep, 2)))), _level(quarters, HALF_TURN / 2, x.dtype))

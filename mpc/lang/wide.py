@@ -3,7 +3,8 @@
 All start with `rescale`. For integers 0 < X < 2^J (x = X / 2^f) the bits [X >= 4^j] choose a power of four n that moves X
 into [2^(J-2), 2^J), so that one curve on [1, 4) serves every size: half as many comparisons as powers of two would take, for
 tables twice as long. Outside that domain the bits mean nothing; comparisons on the whole ring choose the value that the
-docstring states, in the same lookup. Measured errors: docs/numerics.md.
+docstring states, in the same lookup. Measured errors: docs/numerics.md. In words of 128 bits domains end at 2^40 where
+docstrings say 2^15, and errors are about 2^-40.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import INT64, DType, fixed64
+from ..ir.types import INT64, DType, fixed64, fixed128
 from . import core, field
 from .array import Array, bind, implements, scope_of
 from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract
@@ -25,14 +26,29 @@ from .elementwise import _real, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
 
-WORK = fixed64(24)  # normalised values in [1, 4) are computed with this many fraction bits
+WORK, FINE = fixed64(24), fixed128(46)  # normalised values in [1, 4) have these fraction bits: of other words, of 128 bits
 TOP, WIDE_TOP = 15, 40  # the domain ends at 2^TOP; in words of 128 bits at 2^WIDE_TOP
 RECIPROCAL, SQRT, RSQRT, LOG = (Curve(f, 1.0, 4.0, 2.0**-22) for f in (np.reciprocal, np.sqrt, lambda v: v**-0.5, np.log))
+NEWTON = {  # curve -> what a step makes of the unit u and the curve's value y there: twice as many bits
+    RECIPROCAL: lambda u, y: multiply(y, subtract(2, multiply(u, y))),
+    RSQRT: lambda u, y: multiply(y, subtract(1.5, multiply(multiply(multiply(u, y), y), 0.5))),
+}
+
+
+def work(dtype: DType) -> DType:
+    """The working precision for functions of numbers of this dtype."""
+    return WORK if dtype.bits <= 64 else FINE
 
 
 def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
-    """The curve at a unit of [1, 4), as well as a result of so many fraction bits shows."""
-    return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
+    """The curve at a unit of [1, 4), as well as a result of so many fraction bits shows; in 128 bits to 2^-42."""
+    if unit.dtype.bits <= 64:
+        return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
+    if curve is SQRT:
+        return multiply(unit, _mantissa(unit, RSQRT, fraction))
+    if curve in NEWTON:
+        return NEWTON[curve](unit, smooth(astype(unit, WORK), curve))
+    return smooth(unit, curve._replace(tol=2.0**-42))
 
 
 def _powers(exponents: range) -> np.ndarray:
@@ -68,10 +84,11 @@ class Scaling(NamedTuple):
         return [1 << k for k in range(self.first + 2, self.bits + (self.bits - self.first) % 2, 2)]
 
 
-def _scales(first: int, bits: int) -> tuple[int, tuple[int, ...]]:
-    """(end, n by place) with X n in [2^(end-2), 2^end) for 2^first <= X < 2^bits: for columns[0]. More than WORK's bits."""
+def _scales(first: int, bits: int, precision: DType) -> tuple[int, tuple[int, ...]]:
+    """(end, n by place) with X n in [2^(end-2), 2^end) for 2^first <= X < 2^bits: for columns[0]. More than the bits of a unit
+    of this precision."""
     count = (bits - first + 1) // 2
-    end = builtins.max(first + 2 * count, WORK.fraction + 3)
+    end = builtins.max(first + 2 * count, precision.fraction + 3)
     return end, tuple(1 << end - 2 - first - 2 * j for j in range(count))
 
 
@@ -93,7 +110,7 @@ def _rescale_params(x: Array, s: Scaling, end: int) -> dict[str, Any]:
         "signed": s.signed,
         "tables": scope_of(x).settings.ring.of(_tables(s, len(s.powers).bit_length())).tobytes(),
         "columns": len(s.columns),
-        "shift": end - 2 - WORK.fraction,
+        "shift": end - 2 - work(x.dtype).fraction,
         "results": list(s.results),
     }
 
@@ -108,8 +125,8 @@ def _by_state(amounts: Sequence[int], reached: list[Array]) -> Any:
 
 
 def _rescale_by_words(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
-    """(X n / 2^(end-2) with WORK's fraction bits, where the gain is 0 it is 4, then the columns of `results` as int64)."""
-    x = retype(x, INT64)
+    """See `rescale`; where the gain is 0 it is 4."""
+    precision, x = work(x.dtype), retype(x, INT64)
     steps = thresholds(x, s.states) if s.states else None
     reached = [getitem(steps, j) for j in range(len(s.states))] if steps is not None else []
     gains = [_by_state(c.gains, reached) for c in s.columns]
@@ -124,11 +141,11 @@ def _rescale_by_words(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
         by_size = multiply(chosen[j], gains[j]) if isinstance(gains[j], Array) else gains[j] and chosen[j]
         return add(by_size, _by_state(s.columns[j].levels, reached)) if reached else by_size
 
-    unit = _product(size, chosen[0] if s.signed else entry(0), end - 2 - WORK.fraction)
+    unit = _product(size, chosen[0] if s.signed else entry(0), end - 2 - precision.fraction)
     if reached:  # in `rescale.py` it is 0 there: the table of a curve on [1, 4) goes on at 4 with what it has at 0
-        unit = add(unit, _by_state([0 if gain else 4 << WORK.fraction for gain in s.columns[0].gains], reached))
+        unit = add(unit, _by_state([0 if gain else 4 << precision.fraction for gain in s.columns[0].gains], reached))
     found = [entry(j) for j in s.results]
-    return retype(unit, WORK), *found
+    return retype(unit, precision), *found
 
 
 @gate("rescale", _rescale_params)
@@ -137,7 +154,7 @@ def _rescale_gate(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
 
 
 def rescale(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
-    """(x times columns[0] / 2^(end-2) in [1, 4) with WORK's fraction bits, 4 (or 0) at states of gain 0, then the columns of
+    """(x times columns[0] / 2^(end-2) in [1, 4) in the working precision, 4 (or 0) at states of gain 0, then the columns of
     `results` as int64)."""
     if x.dtype.bits < 64:
         raise UsageError(
@@ -167,23 +184,24 @@ def _bits_of(x: Array) -> int:
 
 def _inverse(unit: Array, factor: Array, end: int, dtype: DType) -> Array:
     """factor / (unit 2^(end-2)) for a unit in [1, 4)."""
-    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), WORK.fraction + end - 2 - 2 * dtype.fraction
+    inverse, shift = _mantissa(unit, RECIPROCAL, dtype.fraction), unit.dtype.fraction + end - 2 - 2 * dtype.fraction
     return retype(_product(inverse, factor, shift), dtype)
 
 
 def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
     """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
     [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
-    end, scales = _scales(0, bits)
+    end, scales = _scales(0, bits, work(x.dtype))
     unit, scale = rescale(x, Scaling(0, bits, (Column(scales),)), end)
-    return retype(smooth(unit, RECIPROCAL), INT64), scale
+    return retype(smooth(astype(unit, WORK), RECIPROCAL), INT64), scale
 
 
 @gate("reciprocal")
 def _reciprocal_gate(x: Array) -> Array:
-    f, bits = x.dtype.fraction, _bits_of(x)
-    first = builtins.max(0, WORK.fraction + bits - 1 - (x.dtype.bits - 3))  # of smaller X the last product would leave the word
-    end, scales = _scales(first, bits)
+    f, bits, precision = x.dtype.fraction, _bits_of(x), work(x.dtype)
+    # of smaller X the last product would leave the word
+    first = builtins.max(0, precision.fraction + bits - 1 - (x.dtype.bits - 3))
+    end, scales = _scales(first, bits, precision)
     signs, zeros = (0, -1, 0, 1), (0, 0, 0, 0)  # outside, then below 0, about 0 and above it
     columns = Column(scales, signs, zeros), Column((0,) * len(scales), zeros, (0, 0, 1 << 2 * f - first, 0))
     states = (1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
@@ -196,7 +214,7 @@ def reciprocal(x: Array) -> Array:
     """1 / x: error below 2^-15 + 2^-16 / |x|. 1/0 is 2^f, the largest reciprocal; 0 for |x| >= 2^15. In a field exact, and
     Singular for 0 (`field.reciprocal`).
 
-    With more than 23 fraction bits |x| < 2^-23 counts as 0, and 1/0 is 2^23.
+    With more than 23 fraction bits |x| < 2^-23 counts as 0, and 1/0 is 2^23; in 128 bits with more than 40, and 2^40.
     """
     return field.reciprocal(x) if field.of_field(x) else _reciprocal_gate(_real(x))
 
@@ -224,18 +242,19 @@ def _chosen(x: Array, *tables: tuple[int, Sequence[float] | np.ndarray, float, f
     """x in [1, 4), then of every table (fraction, values, below, above) values[j] for X = 4^j .. 4^(j+1) - 1 with so many
     fraction bits, for x > 0; from 2^TOP on (4, above ..), and (4, below ..) for x <= 0."""
     bits = _bits_of(x)
-    end, scales = _scales(0, bits)
+    end, scales = _scales(0, bits, work(x.dtype))
     columns = [Column(scales, (0, 1, 0), (0,) * 3)]
     for fraction, values, below, above in tables:
         *entries, low, high = (round(v * 2**fraction) for v in (*values, below, above))
         columns.append(Column(tuple(entries), (0, int(any(entries)), 0), (low, 0, high)))
     s = Scaling(0, bits, tuple(columns), (1, 1 << bits), False, tuple(range(1, len(columns))))
     unit, *found = rescale(x, s, end)
-    return [unit, *(retype(y, fixed64(fraction)) for y, (fraction, *_) in zip(found, tables, strict=True))]
+    return [unit, *(retype(y, DType("fixed", fraction)) for y, (fraction, *_) in zip(found, tables, strict=True))]
 
 
 def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: float, above: float) -> Array:
     """curve(x 4^-e) powers[j] for X = 4^j .. 4^(j+1) - 1; `below` for x <= 0, `above` from 2^TOP on."""
+    fraction += work(x.dtype).fraction - WORK.fraction
     outside = x.dtype.fraction, np.zeros(len(powers)), below, above
     unit, factor, level = _chosen(x, (fraction, powers, 0, 0), outside)
     return add(astype(multiply(_mantissa(unit, curve, x.dtype.fraction), factor), x.dtype), level)
@@ -276,7 +295,7 @@ def _log_gate(x: Array) -> Array:
     f, at_four = x.dtype.fraction, math.log(4)
     whole = (_exponents(x) - f) * math.log(2)
     below, above = -f * math.log(2), top(x) * math.log(2)
-    if f < WORK.fraction - 1:
+    if x.dtype.bits <= 64 and f < WORK.fraction - 1:
         unit, level = _chosen(x, (WORK.fraction, whole, below - at_four, above - at_four))
         return astype(add(_mantissa(unit, LOG, f), level), x.dtype)
     # the curve's value at 4 has fewer bits than the result shows, so it is multiplied by 0 there
@@ -351,7 +370,7 @@ def _softmax(x: Array, axis: int) -> Array:
     # the largest e is 1: the sum needs no check, and only as many thresholds as its terms give bits
     f = x.dtype.fraction
     first, bits = f - 1, f + x.shape[axis].bit_length() + 1
-    end, scales = _scales(first, bits)
+    end, scales = _scales(first, bits, work(x.dtype))
     unit, scale = rescale(core.sum(e, axis, keepdims=True), Scaling(first, bits, (Column(scales),)), end)
     return multiply(e, _inverse(unit, scale, end, x.dtype))
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ..errors import ConfigError, UsageError
-from ..ir.types import DType, fixed32, fixed64, fixed128
+from ..ir.types import DType, field, fixed32, fixed64, fixed128
 from ..net.curve import is_key
 from ..net.shaped import Network
 from ..protocols.base import Protocol, available
@@ -88,6 +88,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     truncation: str = "dither"
     fraction: Annotated[int, msgspec.Meta(ge=1, le=60)] = 16  # bits of fixed point inputs
     bits: Literal[32, 64, 128] = 64  # of all numbers
+    primes: list[int] = []  # of the field that all numbers are elements of, in place of fraction and bits
     compare: str = "auto"  # how comparisons trade bytes for rounds on `network`
     network: str = ""  # declared: lan, wan, or RTT,RATE in ms and Mbit/s; nothing is emulated
     encryption: str = "curve"  # or "gcm": CURVE, and large payloads on connections of their own under AES-256-GCM
@@ -100,7 +101,10 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
 
     @property
     def dtype(self) -> DType:
-        """Of real inputs. Raises UsageError for more fraction bits than the words take."""
+        """Of real inputs, or of all in a field. Raises UsageError for more fraction bits than the words take, and for primes
+        that are none."""
+        if self.primes:
+            return field(*self.primes)
         return {32: fixed32, 64: fixed64, 128: fixed128}[self.bits](self.fraction)
 
     @cached_property
@@ -148,8 +152,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
     def roster_digest(self) -> str:
         """Of names and keys, in order. Addresses may look different from different networks."""
         h = hashlib.blake2b(digest_size=32, person=b"mpc roster v1")
-        for field in (str(self.roster), *(f for m in self.party for f in (m.name, m.key, m.sign))):
-            h.update(len(field.encode()).to_bytes(4, "little") + field.encode())
+        for part in (str(self.roster), *(f for m in self.party for f in (m.name, m.key, m.sign))):
+            h.update(len(part.encode()).to_bytes(4, "little") + part.encode())
         return h.hexdigest()
 
     def path(self, name: str) -> Path:
@@ -204,10 +208,10 @@ def _check(config: Config, path: str) -> None:
         return ConfigError(f"{path}: {what}")
 
     names = config.names
-    for field in ("name", "key", "sign"):
-        values = [getattr(m, field) for m in config.party]
+    for key in ("name", "key", "sign"):
+        values = [getattr(m, key) for m in config.party]
         if len(set(values)) != len(values):
-            raise wrong(f"two parties have the same {field}")
+            raise wrong(f"two parties have the same {key}")
     if config.me not in names:
         raise wrong(f"me = {config.me!r} is not in the roster: {', '.join(names)}")
     for m in config.party:
@@ -223,7 +227,7 @@ def _check(config: Config, path: str) -> None:
         dealer = available()[config.protocol].has_dealer if config.protocol in available() else False
         choose_protocol(config.protocol, len(names) - dealer)
         choose_compare(config.compare)
-        _ = config.declared
+        _ = config.declared, config.dtype
     except UsageError as error:
         raise wrong(str(error)) from None
     if config.scheme.trust.startswith("INSECURE"):

@@ -182,6 +182,7 @@ class Seat:
             ("package version", version()), ("wire version", str(VERSION)), ("protocol", config.protocol),
             ("parties", ", ".join(config.names)), ("roster version", str(config.roster)), ("roster", config.roster_digest),
             ("truncation", config.truncation), ("fraction bits", str(config.fraction)), ("bits of a word", str(config.bits)),
+            ("primes of the field", ", ".join(map(str, config.primes)) or "none"),
             ("compare", config.compare), ("network", str(config.declared or "not declared")), ("encryption", config.encryption),
             ("preprocessing", f"{store.label.deal}, dealt before" if store else "in the run"),
         ]  # fmt: skip
@@ -233,6 +234,7 @@ class Seat:
             "parties": list(config.names),
             "roster": {"version": config.roster, "digest": config.roster_digest},
             "parameters": {"truncation": config.truncation, "fraction": config.fraction, "bits": config.bits,
+                           "primes": config.primes,
                            "compare": config.compare, "network": config.network},
             "encryption": config.encryption,
             "versions": {"mpc": version(), "wire": VERSION, "python": platform.python_version(), "numpy": np.__version__,

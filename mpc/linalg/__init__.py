@@ -2,7 +2,7 @@
 
 from ..lang.core import matmul
 from ..lang.manipulation import matrix_transpose
-from .exact import exact_det, exact_field, exact_solve
+from .exact import exact_det, exact_field, exact_solve, fractions
 from .products import cross, diagonal, matrix_trace, outer, tensordot, vecdot
 from .products import matrix_trace as trace
 from .solvers import cg, cholesky, det, inv, lstsq, ols, qr, slogdet, solve

@@ -102,15 +102,29 @@ def exact_det(a: Array, bound: int, to: To = None) -> Any:
 
 def exact_solve(a: Array, b: Any, bound: int, right: int | None = None, to: To = None) -> np.ndarray:
     """The solution of a x = b for integers |a| <= bound and |b| <= `right` (`bound` by default), revealed to the parties `to`
-    (everyone by default): an array of `fractions.Fraction` of x's shape.
+    (everyone by default): an array of `fractions.Fraction` of x's shape. In a program see `fractions`.
 
     a: (..., n, n), b: (..., n, k) or (n), in a session of `exact_field`. 5 rounds. Raises Singular if a has no inverse (those
     who compute learn its rank then), RangeError for a field that is too small, or if the result shows that an entry exceeds
     its bound.
     """
-    numerator, denominator = fraction_bounds(_square("exact_solve", a).shape[-1], bound, right)
-    modulus = _large_enough("exact_solve", a, 2 * numerator * denominator, bound, right)
-    found = np.asarray(field_solve(a, b).reveal(to), object)
+    n = _square("exact_solve", a).shape[-1]
+    numerator, denominator = fraction_bounds(n, bound, right)
+    _large_enough("exact_solve", a, 2 * numerator * denominator, bound, right)
+    return fractions(field_solve(a, b).reveal(to), a.dtype, n, bound, right)
+
+
+def fractions(residues: Any, field: DType, n: int, bound: int, right: int | None = None) -> np.ndarray:
+    """What `solve` of n x n integers with |entries| <= bound has given in a field, as `fractions.Fraction`: public numbers, for
+    those who receive the result of a program.
+
+        def main(a: mpc.Input("bank"), b: mpc.Input("fund")) -> mpc.Output("fund", name="x"):
+            return mpc.linalg.solve(a, b)                    # with `primes` of exact_field(n, bound) in the configuration
+
+    residues: integers, or texts of them as the files of `mpc run --output` hold. Raises RangeError as `exact_solve` does.
+    """
+    numerator, denominator = fraction_bounds(n, bound, right)
+    found, modulus = np.asarray(residues), prod(field.primes)
     out = np.empty(found.shape, object)
     for place in np.ndindex(found.shape):
         out[place] = rational(int(found[place]), modulus, numerator, denominator)

@@ -1,7 +1,7 @@
 """Working precision for linear algebra: secret scaling by powers of two, loops, masks, reciprocal roots to full precision.
 
-Matrices are scaled to entries below 1 by secret powers of two, which lose nothing, and computed with 24 or more fraction bits.
-So the result depends on the condition of the problem, not on the units of the data.
+Matrices are scaled to entries below 1 by secret powers of two, which lose nothing, and computed with 24 or more fraction bits,
+46 in words of 128 bits. So the result depends on the condition of the problem, not on the units of the data.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ from ..lang.elementwise import smooth
 from ..lang.function import fori
 from ..lang.manipulation import matrix_transpose
 from ..lang.piecewise import Curve
-from ..lang.wide import rsqrt, sqrt, top
+from ..lang.wide import WORK, rsqrt, sqrt, top, work
 
-WORK = fixed64(24)
-DOWN, UP = 20, 12  # fraction bits of 2^-k and 2^k, -12 <= k <= 20: a product with either leaves room in the word
-LONGEST = 60  # bits of the words whose size is looked for
 UNROLLED = 6  # steps that are written out; longer loops are one equation
 NEAR_ONE = Curve(np.reciprocal, 0.95, 2.05, 2.0**-18)
 
@@ -36,8 +33,13 @@ def real(x: Any) -> Array:
 
 
 def fine(x: Array) -> Array:
-    """x with at least 24 fraction bits."""
-    return x if x.dtype.fraction >= WORK.fraction else astype(x, WORK)
+    """x with at least the fraction bits of the working precision."""
+    return x if x.dtype.fraction >= work(x.dtype).fraction else working(x)
+
+
+def working(x: Array) -> Array:
+    """x in the working precision."""
+    return astype(x, work(x.dtype))
 
 
 def matrix(x: Array, square: bool = False) -> Array:
@@ -59,14 +61,18 @@ def gram(x: Array, y: Array) -> Array:
 
 
 def power_scale(size: Array, root: int = 1, extra: int = 0) -> tuple[Array, Array]:
-    """(2^-k, 2^k) for size > 0, with 2^k >= size^(1/root) 2^extra, the smallest such k in -12 .. 20. One comparison gate."""
-    longest = max(LONGEST, size.dtype.fraction + DOWN)
-    exponents = np.arange(longest + 1) - size.dtype.fraction  # size < 2^exponents[j] where it is below the j-th threshold
-    k = np.clip(np.ceil(exponents / root).astype(int) + extra, -UP, DOWN)
-    steps = elementwise.thresholds(retype(size, INT64), np.array([1 << j for j in range(longest)], object))
-    tables = ((2.0**-k, DOWN), (2.0**k, UP))
-    down, up = (elementwise._rows(t[:, None], steps, fraction)[0] for t, fraction in tables)
-    return retype(down, fixed64(DOWN)), retype(up, fixed64(UP))
+    """(2^-k, 2^k) for size > 0, with 2^k >= size^(1/root) 2^extra, the smallest such k in -12 .. 20 (in 128 bits in -32 .. 32).
+    One comparison gate."""
+    # fraction bits of 2^-k and 2^k: a product with either leaves room in the word
+    most, least = (20, 12) if size.dtype.bits <= 64 else (32, 32)
+    exponents = np.arange(size.dtype.bits - 3) - size.dtype.fraction  # size < 2^exponents[j] where it is below 2^j
+    k = np.clip(np.ceil(exponents / root).astype(int) + extra, -least, most)
+    change = np.flatnonzero(np.diff(k))
+    steps = elementwise.thresholds(retype(size, INT64), np.array([1 << int(j) for j in change], object))
+    k = k[[0, *(change + 1)]]
+    tables = ((2.0**-k, fixed64(most)), (2.0**k, fixed64(least)))
+    down, up = (retype(elementwise._rows(t[:, None], steps, d.fraction)[0], d) for t, d in tables)
+    return down, up
 
 
 def largest(x: Array, axis: Any) -> Array:
@@ -102,23 +108,30 @@ def onward(i: Any, n: int) -> Any:
 
 
 def inverse_root(x: Array) -> Array:
-    """1 / sqrt(x) with 24 fraction bits, for x < 2 with up to 36: `rsqrt` and a Newton step."""
-    y = astype(rsqrt(x), WORK)
-    x = astype(x, DType("fixed", max(x.dtype.fraction, WORK.fraction)))
-    rest = subtract(1.5, multiply(multiply(multiply(x, y), y), 0.5))
-    return multiply(y, astype(rest, WORK))
+    """1 / sqrt(x) in the working precision, for x < 2 with up to 12 bits more: `rsqrt`, in 64 bits with a Newton step."""
+    y = working(rsqrt(x))
+    if x.dtype.bits > 64:
+        return y
+    rest = subtract(1.5, multiply(multiply(multiply(fine(x), y), y), 0.5))
+    return multiply(y, working(rest))
 
 
 def inverse_near_one(x: Array) -> Array:
-    """1 / x for 1 <= x <= 2 with 24 fraction bits."""
-    y = smooth(x, NEAR_ONE)
-    return multiply(y, subtract(2, multiply(x, y)))
+    """1 / x for 1 <= x <= 2 in the working precision."""
+    return refined(smooth(astype(x, WORK), NEAR_ONE), lambda y: multiply(y, subtract(2, multiply(x, y))))
+
+
+def refined(y: Array, newton: Callable[[Array], Array]) -> Array:
+    """y, good to 2^-17, after as many steps as the working precision takes; each doubles the bits that are right."""
+    for _ in range(1 if y.dtype.bits <= 64 else 2):
+        y = newton(y)
+    return y
 
 
 def quotient(x: Array, y: Array) -> Array:
-    """x / y for y > 0 of any size, with 24 fraction bits."""
+    """x / y for y > 0 of any size, in the working precision."""
     down, _ = power_scale(y, extra=-1)  # y 2^-k in [1, 2)
-    return multiply(multiply(x, down), inverse_near_one(astype(multiply(fine(y), down), WORK)))
+    return multiply(multiply(x, down), inverse_near_one(working(multiply(fine(y), down))))
 
 
 def wide_sqrt(x: Array) -> Array:

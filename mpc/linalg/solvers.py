@@ -1,7 +1,7 @@
 """Cholesky and QR factors, and what follows from them: linear systems, inverses, determinants, least squares.
 
 Rounds grow with the number of columns (about 30 a column), not with the rows. Relative errors are about 2^-22 times the
-condition number; a singular matrix gives finite nonsense, since nobody can see that it is singular.
+condition number, in 128 bits 2^-44; a singular matrix gives finite nonsense, since nobody can see that it is singular.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import DType, fixed64
+from ..ir.types import DType
 from ..lang import core
 from ..lang.array import Array, implements, scope_of
 from ..lang.core import add, astype, expand_dims, getitem, less, matmul, multiply, subtract
@@ -24,7 +24,6 @@ from ..lang.reductions import prod
 from ..lang.wide import log, reciprocal
 from .exact import field_det, field_solve
 from .scaling import (
-    WORK,
     at_bits,
     column,
     fine,
@@ -42,6 +41,7 @@ from .scaling import (
     row,
     secret,
     wide_sqrt,
+    working,
 )
 
 
@@ -59,7 +59,7 @@ def _factor(a: Array) -> _Factor:
     """Column by column on the matrix scaled to a diagonal in [1/4, 1)."""
     n = a.shape[-1]
     down, up = power_scale(diagonal(a, 0, -2, -1), root=2)
-    a = astype(multiply(multiply(fine(a), column(down)), row(down)), WORK)
+    a = working(multiply(multiply(fine(a), column(down)), row(down)))
 
     def step(j: Any, carry: Any) -> Any:
         a, lower, inverse = carry
@@ -109,7 +109,7 @@ def _solve_factored(f: _Factor, b: Array) -> Array:
 
 @implements("linalg.cholesky")
 def cholesky(a: Array, upper: bool = False) -> Array:
-    """Lower triangular L with L L^T = a, for symmetric positive definite matrices with a diagonal below 2^34."""
+    """Lower triangular L with L L^T = a, for symmetric positive definite a with a diagonal below 2^34 (in 128 bits 2^64)."""
     a = matrix(a, square=True)
     f = _factor(a)
     lower = astype(multiply(f.lower, column(f.up)), a.dtype)
@@ -133,14 +133,14 @@ def _triangle(a: Array, b: Array | None, steps: int) -> _Triangle:
     """Reflects column after column to a multiple of a unit vector. Columns are scaled to norms below 1."""
     m, n = a.shape[-2:]
     down, up = power_scale(largest(a, -2), extra=int(np.ceil(np.log2(m) / 2)))
-    a = astype(multiply(fine(a), row(down)), WORK)
+    a = working(multiply(fine(a), row(down)))
     whole = a if b is None else core.concatenate([a, b], -1)
 
     def step(j: Any, carry: Any) -> Any:
         whole, ws, betas, inverse = carry
         x = multiply(getitem(whole, (..., slice(None), j)), onward(j, m))
         # squares of small columns need more bits than the columns have
-        square = getitem(at_bits("matmul", row(x), column(x), 36), (..., 0, 0))
+        square = getitem(at_bits("matmul", row(x), column(x), x.dtype.fraction + 12), (..., 0, 0))
         r = expand_dims(inverse_root(square), -1)
         sign = subtract(1, multiply(less(getitem(x, (..., j)), 0), 2))
         w = multiply(x, r)
@@ -198,8 +198,8 @@ def qr(a: Array, mode: str = "reduced") -> tuple[Array, Array]:
 def solve(a: Array, b: Any, assume_a: str = "gen") -> Array:
     """x with a x = b; b is a vector or a matrix of columns. assume_a="pos": a is symmetric positive definite, which is cheaper.
 
-    Entries of a below 2^13 ("pos": below 2^34 on the diagonal), of x below 2^(37 - f). About 40 n rounds ("pos": 29 n). In a
-    field exact, in 4 rounds (`exact.field_solve`).
+    Entries of a below 2^13 ("pos": below 2^34 on the diagonal), of x below 2^(37 - f); in 128 bits 2^32, 2^64, 2^(79 - f).
+    About 40 n rounds ("pos": 29 n). In a field exact, in 4 rounds (`exact.field_solve`).
     """
     if assume_a not in ("gen", "pos"):
         raise UsageError(f"solve assume_a={assume_a!r}: choose gen or pos (at {user_line()})")
@@ -215,7 +215,7 @@ def solve(a: Array, b: Any, assume_a: str = "gen") -> Array:
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (core.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (a, b))
     down, up = power_scale(largest(b, -2))
-    b = astype(multiply(fine(b), row(down)), WORK)
+    b = working(multiply(fine(b), row(down)))
     if assume_a == "pos":
         f = _factor(a)
         x = _unscaled(_solve_factored(f, multiply(b, column(f.down))), f.down, up, a.dtype)
@@ -299,21 +299,21 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
     f = _factor(gram(x, x))
     target = gram(x, column(y))
     down, up = power_scale(largest(target, -2))
-    scaled = multiply(astype(multiply(target, row(down)), WORK), column(f.down))
+    scaled = multiply(working(multiply(target, row(down))), column(f.down))
     inverse = _solve_factored(f, secret(np.eye(n), f.lower))
     solution = matmul(inverse, scaled)  # in units of which the columns have norms from 1/2 to 1
     beta = getitem(_unscaled(solution, f.down, up, x.dtype), (..., 0))
     residual = subtract(y, matmul(x, beta))
-    variance = multiply(core.sum(core.square(residual)), 1 / (m - n - intercept))
+    deviation = working(wide_sqrt(multiply(core.sum(core.square(residual)), 1 / (m - n - intercept))))
     unit = multiply(getitem(solution, (..., 0)), up)
-    root = wide_sqrt(astype(multiply(diagonal(inverse), variance), WORK))  # a variance takes twice a deviation's bits
+    root = multiply(wide_sqrt(diagonal(inverse)), deviation)  # root by root: a product of variances may leave the domain
     errors = astype(multiply(root, f.down), x.dtype)
     t = astype(quotient(unit, root), x.dtype)
     if intercept:
         centre = multiply(means, f.down)
         spread = add(getitem(matmul(row(centre), matmul(inverse, column(centre))), (0, 0)), 1 / m)
         first = subtract(middle, core.sum(multiply(means, beta)))
-        error = wide_sqrt(astype(multiply(spread, variance), WORK))
+        error = multiply(wide_sqrt(spread), deviation)
         beta, errors, t = (
             core.concatenate([core.reshape(a, 1), b])
             for a, b in ((first, beta), (astype(error, x.dtype), errors), (astype(quotient(first, error), x.dtype), t))
@@ -329,15 +329,17 @@ def cg(a: Array, b: Array, iterations: int | None = None) -> Array:
     a, b = matrix(a, square=True), real(b)
     scale, _ = power_scale(diagonal(a, 0, -2, -1), root=2)
     down, up = power_scale(largest(multiply(fine(b), scale), -1))
-    a_scaled = astype(multiply(multiply(fine(a), column(scale)), row(scale)), WORK)
-    r = astype(multiply(multiply(multiply(fine(b), scale), down), 16), WORK)  # squares of small residuals need bits
+    a_scaled = working(multiply(multiply(fine(a), column(scale)), row(scale)))
+    r = working(multiply(multiply(multiply(fine(b), scale), down), 16))  # squares of small residuals need bits
+
+    bits = r.dtype.fraction + 8
 
     def square(u: Array, v: Array) -> Array:
-        return getitem(at_bits("matmul", row(u), column(v), 32), (0, 0))
+        return getitem(at_bits("matmul", row(u), column(v), bits), (0, 0))
 
     def ratio(u: Array, v: Array) -> Array:
         # where nothing is left to divide, a step too short rather than one by chance
-        return astype(multiply(u, astype(reciprocal(add(v, 2.0**-28)), fixed64(18))), WORK)
+        return working(multiply(u, astype(reciprocal(add(v, 2.0 ** (4 - bits))), DType("fixed", bits - 14))))
 
     def step(i: Any, carry: Any) -> Any:
         x, r, p, rr = carry

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..ir.types import fixed64
+from ..ir.types import DType, fixed64
 from ..lang import core
 from ..lang.array import Array, Axis, implements
 from ..lang.core import add, astype, concatenate, getitem, less, matmul, multiply, reshape, subtract
@@ -23,9 +23,8 @@ from ..lang.field import of_field
 from ..lang.function import fori
 from ..lang.manipulation import diagonal, flip, matrix_transpose, moveaxis, swapaxes
 from ..lang.piecewise import Curve
-from ..lang.wide import reciprocal, rsqrt
+from ..lang.wide import WORK, reciprocal, rsqrt
 from .scaling import (
-    WORK,
     at_bits,
     column,
     fine,
@@ -35,10 +34,12 @@ from .scaling import (
     power_scale,
     ranks,
     real,
+    refined,
     row,
     secret,
     sorted_by,
     wide_sqrt,
+    working,
 )
 from .solvers import inv
 
@@ -53,16 +54,16 @@ def _turn(d: Array, e: Array) -> tuple[Array, Array]:
 
     Any angle keeps matrices similar, so only the normalisation is computed to full precision.
     """
-    coarse = fixed64(20)
+    coarse, bits = (fixed64(20), 36) if d.dtype.bits <= 64 else (fixed64(40), 60)
     d, e = astype(d, coarse), astype(e, coarse)
-    size = add(at_bits("mul", d, d, 36), at_bits("mul", e, e, 36))
-    unit = rsqrt(add(size, 2.0**-30))
-    d, e = (astype(multiply(v, unit), WORK) for v in (d, e))
+    size = add(at_bits("mul", d, d, bits), at_bits("mul", e, e, bits))
+    unit = rsqrt(add(size, 2.0 ** (6 - bits)))
+    d, e = (working(multiply(v, unit)) for v in (d, e))
     sign = subtract(1, multiply(less(d, 0), 2))
     c, s = add(multiply(d, sign), 1), multiply(e, sign)
     square = add(core.square(c), core.square(s))
-    r = smooth(square, ROOT)
-    r = multiply(r, subtract(1.5, multiply(multiply(multiply(square, r), r), 0.5)))
+    half = multiply(square, 0.5)
+    r = refined(smooth(astype(square, WORK), ROOT), lambda r: multiply(r, subtract(1.5, multiply(multiply(half, r), r))))
     return multiply(c, r), multiply(s, r)
 
 
@@ -112,14 +113,15 @@ class Eigen(NamedTuple):
 def eigh(a: Array, sweeps: int = SWEEPS) -> Eigen:
     """(eigenvalues ascending (..., n), eigenvectors as columns) of symmetric matrices of up to 64 columns.
 
-    Absolute error about 2^-20 of the largest entry times sqrt(n); vectors of equal eigenvalues are some orthonormal basis.
+    Absolute error about 2^-20 (in 128 bits 2^-40) of the largest entry times sqrt(n); vectors of equal eigenvalues are some
+    orthonormal basis.
     """
     a = matrix(a, square=True)
     n = a.shape[-1]
     _check(n)
     if n == 1:
         return Eigen(getitem(a, (..., 0)), add(zeros_like(a), 1))
-    precise = fixed64((60 - math.ceil(math.log2(n))) // 2)  # products of numbers up to n fit
+    precise = DType("fixed", (a.dtype.bits - 4 - math.ceil(math.log2(n))) // 2)  # products of numbers up to n fit
     down, up = power_scale(largest(a, (-2, -1)))
     b = astype(multiply(fine(a), _scalar(down)), precise)
     b = _even(b, (-1, -2))
@@ -162,8 +164,8 @@ def eigvalsh(a: Array) -> Array:
 def svd(a: Array, full_matrices: bool = False, compute_uv: bool = True, sweeps: int = SWEEPS) -> Any:
     """(U (m, k), singular values descending (k), V^T (k, n)) with U diag(s) V^T = a, k = min(m, n) <= 64.
 
-    Only the reduced form. Values below about 2^-10 of the largest are not resolved. NumPy's and the standard's
-    `full_matrices=True` is refused for matrices that are not square.
+    Only the reduced form. Values below about 2^-10 (in 128 bits 2^-24) of the largest are not resolved. NumPy's and the
+    standard's `full_matrices=True` is refused for matrices that are not square.
     """
     a = matrix(a)
     m, n = a.shape[-2:]
@@ -175,14 +177,15 @@ def svd(a: Array, full_matrices: bool = False, compute_uv: bool = True, sweeps: 
     _check(n)
     down, up = power_scale(largest(a, (-2, -1)), extra=math.ceil(math.log2(m) / 2))
     b = multiply(fine(a), _scalar(down))
-    b = _even(astype(b, WORK), (-1,))
+    b = _even(working(b), (-1,))
     size = b.shape[-1]
     half, move = size // 2, _onward(size)
 
     def step(i: Any, carry: Any) -> Any:
         b, v = carry
         left, right = matrix_transpose(b)[..., :half, :], matrix_transpose(b)[..., half:, :]
-        products = [core.sum(at_bits("mul", x, y, 40), -1) for x, y in ((left, left), (right, right), (left, right))]
+        bits = b.dtype.fraction + 16
+        products = [core.sum(at_bits("mul", x, y, bits), -1) for x, y in ((left, left), (right, right), (left, right))]
         # a cosine of small columns is as good as that of large ones
         c, s = _turn_small(subtract(products[1], products[0]), multiply(products[2], 2))
         j = _rotation(c, s)
@@ -192,9 +195,10 @@ def svd(a: Array, full_matrices: bool = False, compute_uv: bool = True, sweeps: 
     b, v = fori(0, steps, step, (b, secret(np.eye(size), b)))
     real_ones = _without_extra(n, steps, move)
     b, v = getitem(b, (..., real_ones)), getitem(v, (..., slice(0, n), real_ones))
-    square = core.sum(at_bits("mul", b, b, 36), -2)
-    inverse = inverse_root(add(square, 2.0**-36))
-    values = astype(multiply(square, inverse), WORK)
+    bits = b.dtype.fraction + 12
+    square = core.sum(at_bits("mul", b, b, bits), -2)
+    inverse = inverse_root(add(square, 2.0**-bits))
+    values = working(multiply(square, inverse))
     (both,) = sorted_by(ranks(core.negative(values)), concatenate([multiply(b, row(inverse)), v, row(values)], -2))
     u, v, s = (getitem(both, (..., k, slice(None))) for k in (slice(0, m), slice(m, m + n), -1))
     s = astype(multiply(s, core.expand_dims(up, -1)), a.dtype)
@@ -202,9 +206,9 @@ def svd(a: Array, full_matrices: bool = False, compute_uv: bool = True, sweeps: 
 
 
 def _turn_small(d: Array, e: Array) -> tuple[Array, Array]:
-    """`_turn` for inner products of columns, where d and e have 40 fraction bits and are below 2."""
-    scale, _ = power_scale(add(absolute(d), add(absolute(e), 2.0**-30)))
-    d, e = (astype(multiply(v, scale), WORK) for v in (d, e))
+    """`_turn` for inner products of columns, where d and e have 16 bits more than they and are below 2."""
+    scale, _ = power_scale(add(absolute(d), add(absolute(e), 2.0 ** (10 - d.dtype.fraction))))
+    d, e = (working(multiply(v, scale)) for v in (d, e))
     return _turn(d, e)
 
 
@@ -312,7 +316,7 @@ def corrcoef(x: Array, rowvar: bool = True) -> Array:
     centred = subtract(x, core.mean(x, 0, keepdims=True))
     square = at_bits("matmul", matrix_transpose(centred), centred, x.dtype.fraction + 8)
     down, _ = power_scale(diagonal(square), root=2)
-    unit = astype(multiply(multiply(square, column(down)), row(down)), WORK)
+    unit = working(multiply(multiply(square, column(down)), row(down)))
     r = inverse_root(diagonal(unit))
     return astype(multiply(multiply(unit, column(r)), row(r)), x.dtype)
 

@@ -13,7 +13,7 @@ from ..lang.array import Array
 from ..lang.core import add, astype, matmul, multiply, subtract
 from ..lang.elementwise import max, min
 from ..linalg import spectra
-from ..linalg.scaling import WORK, at_bits, fine, inverse_root, largest, power_scale, quotient
+from ..linalg.scaling import at_bits, fine, inverse_root, largest, power_scale, quotient, working
 from .estimator import Estimator, rows_of, secret_rows
 
 
@@ -51,13 +51,13 @@ class StandardScaler(Transformer):
         self.mean_ = core.mean(x, 0)
         centred = subtract(x, self.mean_)
         down, up = power_scale(largest(centred, 0))  # by powers of two to below 1, where squares keep their precision
-        unit = astype(multiply(fine(centred), down), WORK)
+        unit = working(multiply(fine(centred), down))
         # a sum of n squares over the power of two below n: what is missing to n is public, and its root a factor
         bits = len(x).bit_length() - 1
         variance = core.shift_right(core.sum(at_bits("mul", unit, unit, 36), 0), bits)
         rest = (len(x) / 2**bits) ** 0.5
         root = inverse_root(variance)
-        deviation = multiply(astype(multiply(variance, root), WORK), 1 / rest)
+        deviation = multiply(working(multiply(variance, root)), 1 / rest)
         self.scale_ = astype(multiply(deviation, up), x.dtype)
         root = multiply(root, rest)
         self._unit = down, root
@@ -70,7 +70,7 @@ class StandardScaler(Transformer):
         if not isinstance(self.scale_, Array):
             return _times(centred, 1 / np.where(self.scale_ == 0, 1, self.scale_))
         down, root = self._unit
-        return astype(multiply(astype(multiply(fine(centred), down), WORK), root), centred.dtype)
+        return astype(multiply(working(multiply(fine(centred), down)), root), centred.dtype)
 
     def inverse_transform(self, x: Any) -> Array:
         """x scale_ + mean_."""

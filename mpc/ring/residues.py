@@ -47,8 +47,11 @@ class Residues(Composed):
 
     @staticmethod
     def named(name: str) -> Residues:
-        """The ring of a type's `ring`."""
-        return Residues([int(p) for p in name.removeprefix(PREFIX).split("*")])
+        """The ring of a type's `ring`. Raises UsageError for a name that no ring has."""
+        primes = name.removeprefix(PREFIX).split("*")
+        if not all(p.isascii() and p.isdigit() and len(p) < 20 for p in primes):
+            raise UsageError(f"no field is named {name[:100]!r}")
+        return Residues([int(p) for p in primes])
 
     @cached_property
     def parts(self) -> list[Residues]:

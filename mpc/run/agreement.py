@@ -10,12 +10,12 @@ from itertools import zip_longest
 import msgspec
 import numpy as np
 
-from ..errors import ProgramMismatch, ProtocolError
+from ..errors import ProgramMismatch, ProtocolError, UsageError
 from ..ir.types import INTEGERS, DType
 from ..net.channel import Channel
 from ..net.frame import printable
 from ..ring.ring import Ring
-from ..ring.rings import RINGS
+from ..ring.rings import ring_of
 
 LIMIT = 4 << 20  # bytes of terms: a program's text, mostly
 LARGEST = 1 << 40  # elements of an input
@@ -84,7 +84,10 @@ def _read(data: bytes, party: int) -> Terms:
 
 
 def _is_dtype(d: Supplied) -> bool:
-    if d.ring not in RINGS:
+    try:
+        if ring_of(d.ring).primes:
+            return d.kind in ("bool", "int") and not d.fraction
+    except UsageError:
         return False
     return (d.kind in ("bool", *INTEGERS) and not d.fraction) or (d.kind == "fixed" and 1 <= d.fraction <= 60)
 

@@ -89,6 +89,19 @@ def test_written_and_read_again(name: str, tmp_path: Path):
     assert np.array_equal(found, value)
 
 
+@pytest.mark.parametrize("name", ["out.npy", "out.csv", "out.json", "out.npz"])
+def test_integers_of_any_size(name: str, tmp_path: Path):
+    """As text where a file has no such numbers; never as what has to be unpickled."""
+    path, value = tmp_path / name, np.array([2**100 + 1, -(3**70), 7], object)
+    files.write(str(path), {"x": value})
+    if name.endswith(("json", "csv")):
+        found = json.loads(path.read_text())["x"] if name == "out.json" else path.read_text().split()
+    else:
+        loaded = np.load(path, allow_pickle=False)
+        found = loaded["x"] if name == "out.npz" else loaded
+    assert [int(v) for v in found] == value.tolist()
+
+
 def test_where_results_do_not_fit(tmp_path: Path):
     for name in ("out.npy", "out.csv"):
         with pytest.raises(UsageError, match="2 results"):

@@ -204,7 +204,7 @@ def test_exact_rounding(name: str) -> None:
     compare("plain", 2, name, "nearest")
 
 
-@pytest.mark.parametrize("name", ["matmul, batch", "conv2d, stride and padding", "max_pool2d", "softmax", "where"])
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("replicated", 3)])
 def test_protocols(protocol: str, n: int, name: str) -> None:
     compare(protocol, n, name)

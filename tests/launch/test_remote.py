@@ -125,6 +125,50 @@ def test_the_same_as_on_one_machine(tmp_path: Path):
     assert sum(sum(r.measured.sent.values()) for r in results) == sum(here.links.values())
 
 
+@pytest.mark.parametrize(("protocol", "last"), [("helper", "lab"), ("additive", "dealer"), ("replicated", "lab")])
+def test_exact_fractions(tmp_path: Path, protocol: str, last: str):
+    """In a field of several primes, which all parties have in their configuration."""
+    program = (
+        "import mpc\n@mpc.program\n"
+        "def main(a: mpc.Input('hospital_a'), b: mpc.Input('hospital_b')) -> mpc.Output('hospital_b'):\n"
+        "    return {'x': mpc.linalg.solve(a, b), 'det': mpc.linalg.det(a)}\n"
+    )
+    field = mpc.linalg.exact_field(3, 10**6)
+    assert len(field.primes) > 1
+    hosts = deploy(tmp_path, ("hospital_a", "hospital_b", last), protocol, program=program)
+    for host in hosts:
+        host.config.write_text(f"primes = {list(field.primes)}\n" + host.config.read_text())
+    a, b = np.array([[999999, -3, 5], [7, 11, 10**6], [0, 2, 1]]), np.array([1, -(10**6), 4])
+    data = {"hospital_a": {"a": a}, "hospital_b": {"b": b}, last: {}}
+
+    def one(host: Host) -> Finished | MPCError:
+        try:
+            return seat(host, data[host.name]).run()
+        except MPCError as error:
+            return error
+
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(one, hosts))
+    receiver = results[1]
+    assert isinstance(receiver, Finished), receiver
+    x = mpc.linalg.fractions(receiver.outputs["x"], field, 3, 10**6)
+    assert [sum(int(p) * q for p, q in zip(row, x, strict=True)) for row in a] == b.tolist()
+    assert int(receiver.outputs["det"]) == round(np.linalg.det(a))
+    assert receiver.record["parameters"]["primes"] == list(field.primes)
+    hosts[0].edit(str(field.primes[0]), str(2**61 - 1))
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(one, hosts))
+    assert all(isinstance(r, ProgramMismatch) for r in results), results
+    assert "primes of the field 2305843009213693951, " in str(results[0])
+
+
+def test_fields_that_are_none_are_refused(tmp_path: Path):
+    host = deploy(tmp_path)[0]
+    host.config.write_text("primes = [2305843009213693950]\n" + host.config.read_text())
+    with pytest.raises(ConfigError, match=r"different primes from 2\^31 to 2\^63.*2305843009213693950"):
+        configs.read(str(host.config))
+
+
 # ---- agreement before data ----
 def line(host: Host) -> None:
     host.edit("axis=0", "axis=1", "study.py")
@@ -399,6 +443,13 @@ def test_approvals(tmp_path: Path, watched: list[Watched]):
         ({"common": [], "source": "", "inputs": {"b": {"shape": [-1], "kind": "int", "fraction": 0}}}, "type of an input"),
         ({"common": [], "source": "", "inputs": {"b": {"shape": [1 << 50], "kind": "int", "fraction": 0}}}, "type of an input"),
         ({"common": [], "source": "", "inputs": {"b": {"shape": [2], "kind": "float", "fraction": 0}}}, "type of an input"),
+        *(
+            (
+                {"common": [], "source": "", "inputs": {"b": {"shape": [2], "kind": kind, "fraction": 0, "ring": ring}}},
+                "type of",
+            )
+            for kind, ring in (("int", "2^65"), ("int", "mod 4294967296"), ("int", "mod 7*"), ("int8", f"mod {2**61 - 1}"))
+        ),
         ({"common": [], "source": "", "inputs": {"b": {"shape": [2], "kind": "int", "fraction": 0, "x": 1}}}, "cannot be read"),
     ],
 )

@@ -274,6 +274,16 @@ def test_the_diabetes_covariance(s: Session, sides: int):
         close(vectors * values @ vectors.T, c, 1e-3)
 
 
+def relative(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The error in norm."""
+    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
+
+
+def worst(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest relative error of an element."""
+    return float(np.max(np.abs(got - wanted)[wanted != 0] / np.abs(wanted[wanted != 0])))
+
+
 @pytest.mark.parametrize(
     ("protocol", "n", "sides"),
     [("helper", 3, 3), *(pytest.param(*p, 10, marks=pytest.mark.slow, id=f"{p[0]}-10") for p in PROTOCOLS)],
@@ -284,17 +294,61 @@ def test_the_raw_covariance(protocol: str, n: int, sides: int):
     wanted = np.linspace(-1, 1, sides)
     with open_session(protocol, n, dtype=mpc.fixed64(24)) as s:
         a, b = s.input(c), s.input(c @ wanted, owner=1)
-        found = s.reveal(np.linalg.solve(a, b), mpc.linalg.solve(a, b, assume_a="pos"), np.linalg.cholesky(a))
+        found = s.reveal(mpc.linalg.solve(a, b, assume_a="pos"), np.linalg.cholesky(a))
         values, vectors = s.reveal(*np.linalg.eigh(a))
         u, singular, vt = s.reveal(*np.linalg.svd(a))
     for got, want in (
-        *zip(found, (wanted, wanted, np.linalg.cholesky(c)), strict=True),
+        *zip(found, (wanted, np.linalg.cholesky(c)), strict=True),
         (values, np.linalg.eigvalsh(c)),
         (vectors * values @ vectors.T, c),
         (singular, np.linalg.svd(c)[1]),
         (u * singular @ vt, c),
     ):
-        assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want)
+        assert relative(got, want) <= 1e-3
+
+
+SLOW_TEN = [pytest.param(*p, 10, marks=pytest.mark.slow, id=f"{p[0]}-10") for p in PROTOCOLS]
+
+
+@pytest.mark.parametrize(("protocol", "n", "sides"), [("plain", 2, 10), ("helper", 3, 3), *SLOW_TEN])
+def test_systems_at_128_bits(protocol: str, n: int, sides: int):
+    """The raw covariance element for element."""
+    c = COVARIANCE[-sides:, -sides:]
+    wanted = np.linspace(-1, 1, sides + sides % 2)[:sides]  # without 0
+    with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
+        a, b = s.input(c), s.input(c @ wanted, owner=1)
+        x, definite, factor = s.reveal(np.linalg.solve(a, b), mpc.linalg.solve(a, b, "pos"), np.linalg.cholesky(a))
+    assert worst(x, wanted) < 1e-7
+    assert worst(definite, wanted) < 1e-8
+    assert worst(factor, np.linalg.cholesky(c)) < 1e-8
+
+
+@pytest.mark.parametrize(("protocol", "n", "sides"), [("plain", 2, 3), *SLOW_TEN])
+def test_rotations_at_128_bits(protocol: str, n: int, sides: int):
+    """Of the raw covariance the smallest eigenvalue and singular value as well, and every element of the products."""
+    c = COVARIANCE[-sides:, -sides:]
+    sweeps = 4 if sides == 3 else 8
+    with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
+        a = s.input(c)
+        values, vectors = s.reveal(*mpc.linalg.eigh(a, sweeps))
+        u, singular, vt = s.reveal(*mpc.linalg.svd(a, sweeps=sweeps))
+    assert worst(values, np.linalg.eigvalsh(c)) < 1e-8
+    assert worst(singular, np.linalg.svd(c)[1]) < 1e-5
+    assert worst(vectors * values @ vectors.T, c) < 1e-6
+    assert worst(u * singular @ vt, c) < 1e-6
+    assert np.abs(vectors.T @ vectors - np.eye(sides)).max() < 1e-9
+    assert np.abs(u.T @ u - np.eye(sides)).max() < 1e-5  # columns of small singular values are as exact as those
+
+
+@pytest.mark.parametrize(("protocol", "n", "columns"), [("plain", 2, 10), ("helper", 3, 1), *SLOW_TEN])
+def test_regression_at_128_bits(protocol: str, n: int, columns: int):
+    """On the raw data: coefficients and standard errors to 1e-6 of themselves, t-values to 1e-7."""
+    x, y = RAW.data[:, :columns], RAW.target
+    with open_session(protocol, n, dtype=mpc.fixed128(40)) as s:
+        got = s.reveal(*mpc.linalg.ols(s.input(x), s.input(y, owner=1)))
+    for found, wanted in zip(got, ordinary(x, y), strict=True):
+        assert worst(found, wanted) < 1e-6
+    assert np.abs(got[2] - ordinary(x, y)[2]).max() < 1e-7
 
 
 def test_principal_components(s: Session):

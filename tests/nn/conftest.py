@@ -28,12 +28,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def close() -> Callable[..., None]:
-    """close(f, want, *inputs, tol=, settings=): f of secret inputs is what is wanted."""
+    """close(f, want, *inputs, tol=): f of secret inputs is what is wanted, under every protocol."""
 
-    def check(
-        f: Callable[..., Any], want: Any, *inputs: np.ndarray, tol: float, settings: list[tuple[str, int]] = SETTINGS[:2]
-    ) -> None:
-        for protocol, n in settings:
+    def check(f: Callable[..., Any], want: Any, *inputs: np.ndarray, tol: float) -> None:
+        for protocol, n in SETTINGS:
             with open_session(protocol, n) as s:
                 arrays = [s.input(x, owner=i % n) for i, x in enumerate(inputs)]
                 found = mpc.reveal(f(*arrays))

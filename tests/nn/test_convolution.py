@@ -14,7 +14,7 @@ from mpc.lang.array import bind
 from mpc.run.shadow import REFERENCES
 
 from ..memory import open_session
-from .conftest import SETTINGS, ULP, fixed
+from .conftest import ULP, fixed
 
 
 def convolved(x, w, b, stride, padding, dilation, groups):
@@ -62,7 +62,7 @@ def test_convolution(close, rng, case):
     x, w, b = fixed(rng, *shape), fixed(rng, outputs, shape[1] // groups, *kernel), fixed(rng, outputs)
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     f, want = CONV[len(kernel)], convolved(x, w, b, **geometry)
-    close(lambda x, w, b: f(x, w, b, **geometry), want, x, w, b, tol=ULP, settings=SETTINGS)
+    close(lambda x, w, b: f(x, w, b, **geometry), want, x, w, b, tol=ULP)
     close(lambda x: f(x, w, b, **geometry), want, x, tol=ULP)
     close(lambda w: f(x, w, b, **geometry), want, w, tol=ULP)
     exact = REFERENCES["conv"].f(x, w, **geometry) + b.reshape(-1, *[1] * len(kernel))
@@ -78,7 +78,7 @@ def test_transposed_convolution(close, rng, case):
     f, row = TRANSPOSED[len(kernel)], b.reshape(-1, *[1] * len(kernel))
     for extra in {(0,) * len(kernel), tuple(s - 1 for s in stride)}:
         want, sides = spread(x, w, b, **geometry, extra=extra), {**geometry, "output_padding": extra}
-        close(lambda x, w, b, sides=sides: f(x, w, b, **sides), want, x, w, b, tol=ULP, settings=SETTINGS)
+        close(lambda x, w, b, sides=sides: f(x, w, b, **sides), want, x, w, b, tol=ULP)
         close(lambda x, sides=sides: f(x, w, b, **sides), want, x, tol=ULP)
         assert np.allclose(REFERENCES["conv_transposed"].f(x, w, extra=extra, **geometry) + row, want)
 

@@ -142,7 +142,7 @@ def test_normalisation(close, rng):
     x, w, b = fixed(rng, 2, 4, 3, 5), fixed(rng, 4), fixed(rng, 4)
     grouped = standardised(x.reshape(2, 2, -1), 2).reshape(x.shape) * per_channel(w, 4) + per_channel(b, 4)
     alone = standardised(x.reshape(2, 4, -1), 2).reshape(x.shape) * per_channel(w, 4) + per_channel(b, 4)
-    close(lambda x, w, b: nn.group_norm(x, 2, w, b), grouped, x, w, b, tol=2.0**-9, settings=SETTINGS)
+    close(lambda x, w, b: nn.group_norm(x, 2, w, b), grouped, x, w, b, tol=2.0**-9)
     close(lambda x, w, b: nn.instance_norm(x, w, b), alone, x, w, b, tol=2.0**-9)
     gain = fixed(rng, 5)
     close(lambda x: nn.rms_norm(x, gain), x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-3) * gain, x, tol=2.0**-9)
@@ -150,9 +150,10 @@ def test_normalisation(close, rng):
         nn.group_norm(s.input(x), 3)
 
 
-def test_batch_norm_learns_its_statistics(rng):
+@pytest.mark.parametrize(("protocol", "n"), SETTINGS)
+def test_batch_norm_learns_its_statistics(rng, protocol, n):
     x, layer = fixed(rng, 6, 3, 4), nn.BatchNorm(3)
-    with open_session("helper", 3) as s:
+    with open_session(protocol, n) as s:
         secret = s.input(x)
         before = layer(secret)
         trained = layer.train()(secret)

@@ -9,7 +9,7 @@ from mpc import nn
 from mpc.errors import ShapeMismatch
 
 from ..memory import open_session
-from .conftest import SETTINGS, ULP, fixed
+from .conftest import ULP, fixed
 
 
 def pooled(f, x, size, stride, padding, fill):
@@ -33,7 +33,7 @@ def test_even_windows(close, rng, shape, size, stride, padding):
     x = fixed(rng, *shape)
     largest, mean = (nn.max_pool1d, nn.avg_pool1d) if len(size) == 1 else (nn.max_pool2d, nn.avg_pool2d)
     want = pooled(np.max, x, size, stride, padding, -np.inf)
-    close(lambda x: largest(x, size, stride, padding), want, x, tol=0, settings=SETTINGS)
+    close(lambda x: largest(x, size, stride, padding), want, x, tol=0)
     close(lambda x: mean(x, size, stride, padding), pooled(np.mean, x, size, stride, padding, 0), x, tol=3 * ULP)
 
 

@@ -10,7 +10,7 @@ from mpc import nn
 from mpc.errors import ShapeMismatch
 
 from ..memory import open_session
-from .conftest import SETTINGS, ULP, fixed
+from .conftest import ULP, fixed
 
 
 def softmax(x):
@@ -31,7 +31,7 @@ def test_attention(close, rng):
     q, k, v = fixed(rng, 2, 4, 6), fixed(rng, 2, 5, 6), fixed(rng, 2, 5, 3)
     mask = rng.random((2, 4, 5)) < 0.6
     mask[..., 0] = True
-    close(nn.attention, attended(q, k, v), q, k, v, tol=2.0**-11, settings=SETTINGS)
+    close(nn.attention, attended(q, k, v), q, k, v, tol=2.0**-11)
     close(
         lambda q, k, v: nn.attention(q, k, v, causal=True), attended(q, k, v, np.tri(4, 5, dtype=bool)), q, k, v, tol=2.0**-11
     )
@@ -72,8 +72,7 @@ def test_positions(close, rng):
 
 def test_embedding(close, rng):
     table, index = fixed(rng, 7, 3), np.array([[0, 6, 2], [5, 5, 1]])
-    for settings in (SETTINGS,):
-        close(nn.embedding, table[index], index, table, tol=0, settings=settings)
+    close(nn.embedding, table[index], index, table, tol=0)
     close(lambda i: nn.embedding(i, table), table[index], index, tol=0)
     close(lambda w: nn.embedding(index, w), table[index], table, tol=0)
     close(lambda i: nn.embedding(i, table), np.zeros((2, 3)), np.array([7, -1]), tol=0)
@@ -110,7 +109,7 @@ def test_lstm(close, rng):
     x, wi, wh, bi, bh = (fixed(rng, *s, below=1) for s in ((2, 4, 3), (20, 3), (20, 5), (20,), (20,)))
     h, c = fixed(rng, 2, 5, below=1), fixed(rng, 2, 5)
     want = [v.ravel() for v in stepped_lstm(x, wi, wh, bi, bh, np.zeros((2, 5)), np.zeros((2, 5)))]
-    close(lambda *a: joined(nn.lstm(*a)), np.concatenate(want), x, wi, wh, bi, bh, tol=2.0**-10, settings=SETTINGS)
+    close(lambda *a: joined(nn.lstm(*a)), np.concatenate(want), x, wi, wh, bi, bh, tol=2.0**-10)
     want = [v.ravel() for v in stepped_lstm(x, wi, wh, 0, 0, h, c)]
     close(lambda x, h, c: joined(nn.lstm(x, wi, wh, state=(h, c))), np.concatenate(want), x, h, c, tol=2.0**-10)
 
@@ -118,7 +117,7 @@ def test_lstm(close, rng):
 def test_gru(close, rng):
     x, wi, wh, bi, bh = (fixed(rng, *s, below=1) for s in ((2, 4, 3), (15, 3), (15, 5), (15,), (15,)))
     want = [v.ravel() for v in stepped_gru(x, wi, wh, bi, bh, np.zeros((2, 5)))]
-    close(lambda *a: joined(nn.gru(*a)), np.concatenate(want), x, wi, wh, bi, bh, tol=2.0**-10, settings=SETTINGS)
+    close(lambda *a: joined(nn.gru(*a)), np.concatenate(want), x, wi, wh, bi, bh, tol=2.0**-10)
 
 
 def test_weights_of_another_size_are_refused():
