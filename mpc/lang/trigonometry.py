@@ -107,11 +107,10 @@ def acos(x: Array) -> Array:
 @gate("atan")
 def _atan_gate(x: Array) -> Array:
     # atan(x) = +-pi/2 - atan(1/x) for large x
-    above, below = astype(less(1, x), INT64), astype(less(x, -1), INT64)
-    inside, side = subtract(1, add(above, below)), subtract(above, below)
-    inverse = reciprocal(x)
-    small = add(inverse, multiply(subtract(x, inverse), inside))
-    angle = multiply(_finer(small, ATAN), subtract(multiply(inside, 2), 1))
+    above, below = less(1, x), less(x, -1)
+    outside, side = bitwise_xor(above, below), subtract(astype(above, INT64), astype(below, INT64))
+    small = where(outside, reciprocal(x), x)
+    angle = _signed(_finer(small, ATAN), outside)
     return add(angle, _level(side, HALF_TURN / 2, x.dtype))
 
 
