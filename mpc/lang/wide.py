@@ -238,7 +238,8 @@ def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: floa
     """curve(x 4^-e) powers[j] for X = 4^j .. 4^(j+1) - 1; `below` for x <= 0, `above` from 2^TOP on."""
     outside = x.dtype.fraction, np.zeros(len(powers)), below, above
     unit, factor, level = _chosen(x, (fraction, powers, 0, 0), outside)
-    return add(astype(multiply(_mantissa(unit, curve, x.dtype.fraction), factor), x.dtype), level)
+    product = _product(_mantissa(unit, curve, x.dtype.fraction), factor, WORK.fraction + fraction - x.dtype.fraction)
+    return add(retype(product, x.dtype), level)
 
 
 @gate("rsqrt")
