@@ -128,7 +128,7 @@ def _atan2_gate(y: Array, x: Array) -> Array:
     steep = less(size_x, size_y)
     exchanged = where(steep, subtract(size_y, size_x), 0)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
-    high, scale = rescale(high, Scaling(0, bits, (Column(scales),)), end)
+    high, scale = rescale(high, Scaling(0, bits, (Column(scales),), factors=(0,)), end)
     low = retype(_product(low, scale, end - 2 - WORK.fraction), WORK)
     slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side

@@ -95,6 +95,7 @@ class Additive(Protocol):
     leaks = ("the public dither of each truncation: results are rounded by a coin that the parties know",)
     parties = range(2, 6)
     has_dealer = True
+    opens_ahead = True  # of a gate's result what the next one will open, in a round that the gate takes anyhow
 
     def __init__(self, me: int, n: int, ring: Ring, keys: Keys) -> None:
         super().__init__(me, n, ring, keys)

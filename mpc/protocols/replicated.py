@@ -54,6 +54,8 @@ from .radix import digit_ranks_gate
 class Role(Helper):
     """A party's gates in one role. Bits may be given as what parties already know of them: (b ^ beta, the dealer's beta)."""
 
+    opens_ahead = False  # a result is replicated instead
+
     def open_bit(
         self,
         tape: Tape,

@@ -272,7 +272,7 @@ def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
 
 
 def _goes_on(eqn: Eqn) -> bool:
-    """Whether it may use the word that was opened to truncate its operand."""
+    """Whether it may use what was opened of its operand, or to truncate it."""
     return eqn.body is not None or eqn.op == "mul" or eqn.op in SAME_ORDER
 
 
@@ -339,9 +339,9 @@ def _put(protocol: Protocol, whole: Share, y: Share, start: int, goes_on: bool) 
                 a.words[start // 64 : -(-stop // 64)] = b.words
             else:
                 a[start:stop] = b
-    if goes_on and y.settled is not None:
+    if goes_on and (y.settled is not None or y.opening is not None):
         piece = Share(tuple(a[start:stop] for a in whole.parts))
-        piece.settled = y.settled
+        piece.settled, piece.opening = y.settled, y.opening
         whole.pieces = whole.pieces or {}
         whole.pieces[start] = piece
 
