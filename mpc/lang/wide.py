@@ -35,11 +35,6 @@ def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
     return smooth(unit, curve._replace(tol=2.0 ** -builtins.min(fraction + 3, 22)))
 
 
-def _powers(exponents: range) -> np.ndarray:
-    """Of 2, as integers of any size."""
-    return np.array([1 << k for k in exponents], object)
-
-
 class Column(NamedTuple):
     """What is chosen from: values[place] * gains[state] + levels[state], integers."""
 

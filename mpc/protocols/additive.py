@@ -40,6 +40,7 @@ from .base import (
 from .comparison import less
 from .exponential import exponential_gate
 from .fields import Field
+from .pieces import join
 from .radix import digit_ranks_gate, key_bits_gate
 from .rescale import rescale_gate
 from .shuffle import common_order, passes
@@ -193,7 +194,7 @@ class Additive(Protocol):
         roots = dict.fromkeys(map(_root, xs))
         for x in roots:
             if x.pieces is not None:
-                self.join(x)
+                join(self.ring, x)
         new = [x for x in roots if x.opening is None]
         if new:
             masked = []

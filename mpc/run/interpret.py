@@ -14,6 +14,7 @@ import numpy as np
 from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
 from ..ir.program import NOWHERE, SAME_ORDER, Eqn, Program, Where
 from ..ir.types import Type
+from ..protocols import pieces
 from ..protocols.base import (
     IDLE,
     OPERAND,
@@ -292,11 +293,11 @@ def _chunked(
     while any(isinstance(x, Share) and in_order(x).opening is PENDING for x in ins):  # another equation opens the whole
         yield IDLE
     keep = {id(x): again for x, again in zip(ins, later.operands, strict=True)}
-    flat = {id(x): protocol.flat(x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
+    flat = {id(x): pieces.flat(protocol.ring, x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
     whole: list[Share] = []
 
     def chunks(i: int) -> dict[int, Value]:
-        return {k: protocol.chunk(x, i * CHUNK, min((i + 1) * CHUNK, size), keep[k]) for k, x in flat.items()}
+        return {k: pieces.chunk(x, i * CHUNK, min((i + 1) * CHUNK, size), keep[k]) for k, x in flat.items()}
 
     def lane(i: int) -> Steps[None]:
         cut = chunks(i)
