@@ -47,7 +47,7 @@ def rescale_gate(
     reaches (|x| if `signed`, where states[1] is about 0), known to be less than 2^bits, in b bits; the state the `states` that
     x reaches, in as many bits as are left. factors: results that products read next; they are opened while x T_0 is.
 
-    6 rounds from an unopened x, 9 if signed; dealt 20 + 8 columns + 8 or more bytes besides the comparisons.
+    6 rounds from an unopened x, 10 if signed; dealt besides the comparisons 36 + 8 columns bytes, for up to 64 entries.
     """
     (opened,) = yield from p.masked(x)
     # addresses of the body that this gate replaces are free
