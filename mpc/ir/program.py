@@ -220,6 +220,9 @@ class Program:
         return programs[-1]
 
 
+SAME_ORDER = frozenset({"reshape", "retype"})  # what is opened of a result is open of the operand
+
+
 class Schedule:
     """What an interpreter looks up: computed once per program."""
 
@@ -230,6 +233,7 @@ class Schedule:
         self.missing: list[int] = []  # operands that other equations produce
         self.consumers: dict[int, list[int]] = {}  # value -> equations that wait for it
         self.uses: dict[int, int] = {}  # value -> number of readers
+        self.forms: dict[int, set[int]] = {}  # value -> all values with its elements in the same order, if there are others
         value, node = first, 0
         for i, e in enumerate(program.eqns):
             self.first_out.append(value)
@@ -241,6 +245,10 @@ class Schedule:
                 self.consumers.setdefault(v, []).append(i)
             for v in e.ins:
                 self.uses[v] = self.uses.get(v, 0) + 1
+            if e.op in SAME_ORDER:
+                forms = self.forms.setdefault(e.ins[0], {e.ins[0]})
+                forms.add(self.first_out[-1])
+                self.forms[self.first_out[-1]] = forms
         for v in program.outs:
             self.uses[v] = self.uses.get(v, 0) + 1
 

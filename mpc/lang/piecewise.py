@@ -209,20 +209,32 @@ def window(curve: Curve, fraction: int, word: int = 64) -> Window | None:
         values = np.where(used & np.isfinite(values), values, 0.0)
         p = np.polynomial.polynomial.polyfit(nodes, values, degree)
         size = int(np.ceil(np.log2(np.max(np.abs(values)) + 1e-9))) + 1
-        out = min(word - 4 - max(size, 0), 24 + degree * fraction)
-        scales = [out - j * fraction for j in range(degree + 1)]
-        if scales[-1] < 0:
-            continue
-        rows = [np.rint(p[j] / width**j * 2.0 ** scales[j]) for j in range(degree + 1)]
-        x = np.linspace(curve.low, curve.high, 4001, endpoint=False)
-        near = np.floor((x - middle) / width).astype(int)
-        with np.errstate(all="ignore"):
-            exact = curve.f(x)
-        error = 0.0
-        for piece in (near, near + 1):  # each point is served by two pieces
-            d = x - middle - piece * width
-            y = sum(rows[j][piece % count] / 2.0 ** scales[j] * d**j for j in range(degree + 1))
-            error = max(error, float(np.max(np.abs(y - exact))))
-        if error <= curve.tol:
-            return Window(k, t, round(middle * 2**fraction), np.stack(rows), out)
+        most = min(word - 4 - max(size, 0), 24 + degree * fraction)
+        for out in (min(most, fraction + 32), most):  # a truncation by 32 bits is dealt half words, and products chain on it
+            rows = _rounded(p, width, out, fraction)
+            if rows is not None and _error(curve, rows, out, fraction, middle, width) <= curve.tol:
+                return Window(k, t, round(middle * 2**fraction), rows, out)
     return None
+
+
+def _rounded(p: np.ndarray, width: float, out: int, fraction: int) -> np.ndarray | None:
+    """Coefficients of offsets in units of `width`, as integers: column j at scale 2^(out - j fraction), if that is one."""
+    degree = len(p) - 1
+    if out - degree * fraction < 0:
+        return None
+    return np.stack([np.rint(p[j] / width**j * 2.0 ** (out - j * fraction)) for j in range(degree + 1)])
+
+
+def _error(curve: Curve, rows: np.ndarray, out: int, fraction: int, middle: float, width: float) -> float:
+    """The largest on a grid; each point is served by two pieces."""
+    degree, count = len(rows) - 1, rows.shape[1]
+    x = np.linspace(curve.low, curve.high, 4001, endpoint=False)
+    near = np.floor((x - middle) / width).astype(int)
+    with np.errstate(all="ignore"):
+        exact = curve.f(x)
+    error = 0.0
+    for piece in (near, near + 1):
+        d = x - middle - piece * width
+        y = sum(rows[j][piece % count] / 2.0 ** (out - j * fraction) * d**j for j in range(degree + 1))
+        error = max(error, float(np.max(np.abs(y - exact))))
+    return error

@@ -14,7 +14,7 @@ import numpy as np
 from ..ir.types import INT64, DType
 from . import core
 from .array import Array, implements
-from .core import add, astype, less, multiply, negative, retype, subtract, where
+from .core import add, astype, bitwise_and, bitwise_xor, invert, less, multiply, negative, retype, subtract, where
 from .elementwise import _in_reach, _real, cos, exp, maximum, sin, smooth
 from .function import gate
 from .piecewise import Curve
@@ -63,9 +63,14 @@ def _finer(x: Array, curve: Curve) -> Array:
 
 
 def _split(x: Array) -> tuple[Array, Array]:
-    """(the sign of x, 1 for 0, as int64, |x|)."""
-    sign = subtract(1, multiply(astype(less(x, 0), INT64), 2))
-    return sign, multiply(x, sign)
+    """([x < 0], |x|)."""
+    below = less(x, 0)
+    return below, _signed(x, below)
+
+
+def _signed(x: Array, negated: Array) -> Array:
+    """-x where the bit is set, else x."""
+    return subtract(x, multiply(where(negated, x, 0), 2))
 
 
 def _level(bit: Array, value: float, dtype: DType) -> Array:
@@ -82,9 +87,9 @@ def tan(x: Array) -> Array:
 
 @gate("asin")
 def _asin_gate(x: Array) -> Array:
-    sign, size = _split(x)
+    below, size = _split(x)
     # outside [-1, 1] the root is 0, whatever its factor
-    return multiply(subtract(HALF_TURN / 2, multiply(sqrt(subtract(1, size)), _finer(size, RATIO))), sign)
+    return _signed(subtract(HALF_TURN / 2, multiply(sqrt(subtract(1, size)), _finer(size, RATIO))), below)
 
 
 @implements("asin", "arcsin")
@@ -102,11 +107,10 @@ def acos(x: Array) -> Array:
 @gate("atan")
 def _atan_gate(x: Array) -> Array:
     # atan(x) = +-pi/2 - atan(1/x) for large x
-    above, below = astype(less(1, x), INT64), astype(less(x, -1), INT64)
-    inside, side = subtract(1, add(above, below)), subtract(above, below)
-    inverse = reciprocal(x)
-    small = add(inverse, multiply(subtract(x, inverse), inside))
-    angle = multiply(_finer(small, ATAN), subtract(multiply(inside, 2), 1))
+    above, below = less(1, x), less(x, -1)
+    outside, side = bitwise_xor(above, below), subtract(astype(above, INT64), astype(below, INT64))
+    small = where(outside, reciprocal(x), x)
+    angle = _signed(_finer(small, ATAN), outside)
     return add(angle, _level(side, HALF_TURN / 2, x.dtype))
 
 
@@ -120,18 +124,18 @@ def atan(x: Array) -> Array:
 def _atan2_gate(y: Array, x: Array) -> Array:
     bits, precision = _bits_of(x), work(x.dtype)
     end, scales = _scales(0, bits, precision)
-    (sign_y, size_y), (sign_x, size_x) = _split(y), _split(x)
-    steep = astype(less(size_x, size_y), INT64)
-    exchanged = multiply(subtract(size_y, size_x), steep)
+    (below_y, size_y), (below_x, size_x) = _split(y), _split(x)
+    steep = less(size_x, size_y)
+    exchanged = where(steep, subtract(size_y, size_x), 0)
     high, low = add(size_x, exchanged), subtract(size_y, exchanged)
-    high, scale = rescale(high, Scaling(0, bits, (Column(scales),)), end)
+    high, scale = rescale(high, Scaling(0, bits, (Column(scales),), factors=(0,)), end)
     low = retype(_product(low, scale, end - 2 - precision.fraction), precision)
     slope = multiply(low, _mantissa(high, RECIPROCAL, x.dtype.fraction))  # 0 to 1
     # in the first octant; a steep one counts from the y axis, one with x < 0 from the other side
     angle = astype(_mantissa(slope, UNIT_ATAN, 18), x.dtype)
-    turned = multiply(sign_x, sign_y)
-    quarters = add(subtract(sign_y, turned), multiply(turned, steep))
-    return add(multiply(angle, multiply(turned, subtract(1, multiply(steep, 2)))), _level(quarters, HALF_TURN / 2, x.dtype))
+    quarters = add(astype(steep, INT64), multiply(bitwise_and(below_x, invert(steep)), 2))
+    turned = _signed(angle, bitwise_xor(bitwise_xor(below_x, below_y), steep))
+    return add(turned, _level(_signed(quarters, below_y), HALF_TURN / 2, x.dtype))
 
 
 @implements("atan2", "arctan2")
@@ -159,10 +163,10 @@ def cosh(x: Array) -> Array:
 
 @gate("asinh")
 def _asinh_gate(x: Array) -> Array:
-    sign, size = _split(x)
+    below, size = _split(x)
     large = maximum(size, 1)
     beyond = add(log(large), _finer(reciprocal(large), ASINH_OF_INVERSE))
-    return multiply(where(less(size, 1), _finer(size, ASINH), beyond), sign)
+    return _signed(where(less(size, 1), _finer(size, ASINH), beyond), below)
 
 
 @implements("asinh", "arcsinh")
@@ -195,9 +199,9 @@ def log10(x: Array) -> Array:
 
 @gate("cbrt")
 def _cbrt_gate(x: Array) -> Array:
-    sign, size = _split(x)
+    below, size = _split(x)
     powers = 2.0 ** ((_exponents(x) - x.dtype.fraction) / 3)
-    return multiply(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (top(x) / 3)), sign)
+    return _signed(_root(size, CBRT, powers, 24, 0.0, 2.0 ** (top(x) / 3)), below)
 
 
 @implements("cbrt")

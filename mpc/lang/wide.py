@@ -51,11 +51,6 @@ def _mantissa(unit: Array, curve: Curve, fraction: int) -> Array:
     return smooth(unit, curve._replace(tol=2.0**-42))
 
 
-def _powers(exponents: range) -> np.ndarray:
-    """Of 2, as integers of any size."""
-    return np.array([1 << k for k in exponents], object)
-
-
 class Column(NamedTuple):
     """What is chosen from: values[place] * gains[state] + levels[state], integers."""
 
@@ -68,8 +63,8 @@ class Scaling(NamedTuple):
     """How integers X < 2^bits (|X| if `signed`) are rescaled, and what else is chosen by their size.
 
     place: how many of 2^first 4^j, j = 1, 2, .., X reaches. state: how many of `states` the number itself reaches, on the whole
-    ring, modulo the number of gains; where columns[0] has gain 0 the place means nothing. results: columns to return. If
-    `signed`, states[1] is where numbers below 0 end, about.
+    ring, modulo the number of gains; where columns[0] has gain 0 the place means nothing. results: columns to return;
+    factors: those of them (by place) that products will read. If `signed`, states[1] is where numbers below 0 end, about.
     """
 
     first: int
@@ -78,6 +73,7 @@ class Scaling(NamedTuple):
     states: tuple[int, ...] = ()
     signed: bool = False
     results: tuple[int, ...] = (0,)
+    factors: tuple[int, ...] = ()
 
     @property
     def powers(self) -> list[int]:
@@ -112,6 +108,7 @@ def _rescale_params(x: Array, s: Scaling, end: int) -> dict[str, Any]:
         "columns": len(s.columns),
         "shift": end - 2 - work(x.dtype).fraction,
         "results": list(s.results),
+        "factors": list(s.factors),
     }
 
 
@@ -192,7 +189,7 @@ def normalised_inverse(x: Array, bits: int) -> tuple[Array, Array]:
     """(2^(bits-1) / (x n) with WORK's fraction bits, n) for integers 1 <= x < 2^bits of an odd number of bits, where x n is in
     [2^(bits-1), 2^(bits+1)): in (1/4, 1], to 2^-22."""
     end, scales = _scales(0, bits, work(x.dtype))
-    unit, scale = rescale(x, Scaling(0, bits, (Column(scales),)), end)
+    unit, scale = rescale(x, Scaling(0, bits, (Column(scales),), factors=(0,)), end)
     return retype(smooth(astype(unit, WORK), RECIPROCAL), INT64), scale
 
 
@@ -205,7 +202,7 @@ def _reciprocal_gate(x: Array) -> Array:
     signs, zeros = (0, -1, 0, 1), (0, 0, 0, 0)  # outside, then below 0, about 0 and above it
     columns = Column(scales, signs, zeros), Column((0,) * len(scales), zeros, (0, 0, 1 << 2 * f - first, 0))
     states = (1 - (1 << bits), 1 - (1 << first), 1 << first, 1 << bits)
-    unit, factor, largest = rescale(x, Scaling(first, bits, columns, states, True, (0, 1)), end)
+    unit, factor, largest = rescale(x, Scaling(first, bits, columns, states, True, (0, 1), (0,)), end)
     return add(_inverse(unit, factor, end, x.dtype), retype(largest, x.dtype))
 
 
@@ -238,7 +235,9 @@ def _exponents(x: Array) -> np.ndarray:
     return np.arange(0, _bits_of(x), 2)
 
 
-def _chosen(x: Array, *tables: tuple[int, Sequence[float] | np.ndarray, float, float]) -> list[Array]:
+def _chosen(
+    x: Array, *tables: tuple[int, Sequence[float] | np.ndarray, float, float], factors: tuple[int, ...] = ()
+) -> list[Array]:
     """x in [1, 4), then of every table (fraction, values, below, above) values[j] for X = 4^j .. 4^(j+1) - 1 with so many
     fraction bits, for x > 0; from 2^TOP on (4, above ..), and (4, below ..) for x <= 0."""
     bits = _bits_of(x)
@@ -247,17 +246,19 @@ def _chosen(x: Array, *tables: tuple[int, Sequence[float] | np.ndarray, float, f
     for fraction, values, below, above in tables:
         *entries, low, high = (round(v * 2**fraction) for v in (*values, below, above))
         columns.append(Column(tuple(entries), (0, int(any(entries)), 0), (low, 0, high)))
-    s = Scaling(0, bits, tuple(columns), (1, 1 << bits), False, tuple(range(1, len(columns))))
+    s = Scaling(0, bits, tuple(columns), (1, 1 << bits), False, tuple(range(1, len(columns))), factors)
     unit, *found = rescale(x, s, end)
     return [unit, *(retype(y, DType("fixed", fraction)) for y, (fraction, *_) in zip(found, tables, strict=True))]
 
 
 def _root(x: Array, curve: Curve, powers: np.ndarray, fraction: int, below: float, above: float) -> Array:
     """curve(x 4^-e) powers[j] for X = 4^j .. 4^(j+1) - 1; `below` for x <= 0, `above` from 2^TOP on."""
-    fraction += work(x.dtype).fraction - WORK.fraction
+    precision = work(x.dtype)
+    fraction += precision.fraction - WORK.fraction
     outside = x.dtype.fraction, np.zeros(len(powers)), below, above
-    unit, factor, level = _chosen(x, (fraction, powers, 0, 0), outside)
-    return add(astype(multiply(_mantissa(unit, curve, x.dtype.fraction), factor), x.dtype), level)
+    unit, factor, level = _chosen(x, (fraction, powers, 0, 0), outside, factors=(0,))
+    product = _product(_mantissa(unit, curve, x.dtype.fraction), factor, precision.fraction + fraction - x.dtype.fraction)
+    return add(retype(product, x.dtype), level)
 
 
 @gate("rsqrt")
@@ -299,7 +300,7 @@ def _log_gate(x: Array) -> Array:
         unit, level = _chosen(x, (WORK.fraction, whole, below - at_four, above - at_four))
         return astype(add(_mantissa(unit, LOG, f), level), x.dtype)
     # the curve's value at 4 has fewer bits than the result shows, so it is multiplied by 0 there
-    unit, level, inside = _chosen(x, (f, whole, below, above), (1, np.ones(len(whole)), 0, 0))
+    unit, level, inside = _chosen(x, (f, whole, below, above), (1, np.ones(len(whole)), 0, 0), factors=(1,))
     return add(astype(multiply(_mantissa(unit, LOG, f), inside), x.dtype), level)
 
 
@@ -371,7 +372,7 @@ def _softmax(x: Array, axis: int) -> Array:
     f = x.dtype.fraction
     first, bits = f - 1, f + x.shape[axis].bit_length() + 1
     end, scales = _scales(first, bits, work(x.dtype))
-    unit, scale = rescale(core.sum(e, axis, keepdims=True), Scaling(first, bits, (Column(scales),)), end)
+    unit, scale = rescale(core.sum(e, axis, keepdims=True), Scaling(first, bits, (Column(scales),), factors=(0,)), end)
     return multiply(e, _inverse(unit, scale, end, x.dtype))
 
 

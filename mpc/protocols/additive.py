@@ -40,6 +40,7 @@ from .base import (
 from .comparison import less
 from .exponential import exponential_gate
 from .fields import Field
+from .pieces import join
 from .radix import digit_ranks_gate, key_bits_gate
 from .rescale import rescale_gate
 from .shuffle import common_order, passes
@@ -95,6 +96,7 @@ class Additive(Protocol):
     leaks = ("the public dither of each truncation: results are rounded by a coin that the parties know",)
     parties = range(2, 6)
     has_dealer = True
+    opens_ahead = True  # of a gate's result what the next one will open, in a round that the gate takes anyhow
 
     def __init__(self, me: int, n: int, ring: Ring, keys: Keys) -> None:
         super().__init__(me, n, ring, keys)
@@ -192,7 +194,7 @@ class Additive(Protocol):
         roots = dict.fromkeys(map(_root, xs))
         for x in roots:
             if x.pieces is not None:
-                self.join(x)
+                join(self.ring, x)
         new = [x for x in roots if x.opening is None]
         if new:
             masked = []

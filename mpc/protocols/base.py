@@ -383,67 +383,6 @@ class Protocol(ABC):
         z.origin = Origin(tape.name, OPERAND, tape.at)
         return (yield from self.trunc(tape, z, bits, rounding))
 
-    # ---- chunks of an elementwise operation ----
-    def flat(self, x: Value, size: int, fresh: Origin, keep: bool = False) -> Value:
-        """x as a vector of `size` elements, to be cut by `chunk`. A view gets a fresh mask if its own is laid out otherwise.
-        keep: what will be opened of its chunks is kept, since x is read again."""
-        if not isinstance(x, Share):
-            return x if x.size == 1 else self.ring.solid(np.broadcast_to(x, (size,)) if x.ndim == 1 else x).reshape(-1)
-
-        def flatten(a: Part) -> Part:
-            return a.reshaped((size,)) if isinstance(a, Packed) else self.ring.solid(a).reshape(-1)
-
-        whole = in_order(x)
-        if whole.parent is not None or whole.origin is None:  # an opening belongs to the mask of what x is a view of
-            return self._flat(x, flatten, fresh)
-        y = self._flat(x, flatten, whole.origin)
-        if is_open(whole):
-            y.opening = Opening(*map(flatten, whole.opening))  # type: ignore[arg-type]
-        elif keep and whole.pieces is None:
-            whole.pieces = {}
-        y.pieces = whole.pieces
-        return y
-
-    def _flat(self, x: Share, flatten: Callable[[Part], Part], origin: Origin) -> Share:
-        y = Share(tuple(map(flatten, x.parts)), origin)
-        y.settled = x.settled and x.settled.rearranged(flatten)
-        return y
-
-    def chunk(self, x: Value, start: int, stop: int, keep: bool = False) -> Value:
-        """Elements start .. stop - 1 of a `flat` value; the piece that was kept, if there is one."""
-        if not isinstance(x, Share):
-            return x if x.size == 1 else x[start:stop]
-
-        def cut(a: Part) -> Part:
-            return a.cut(start, stop) if isinstance(a, Packed) else a[start:stop]
-
-        assert x.origin is not None
-        y = x.pieces.pop(start, None) if x.pieces is not None else None
-        if y is None:
-            y = Share(tuple(map(cut, x.parts)))
-            y.settled = x.settled and x.settled.rearranged(cut)
-        y.origin = x.origin._replace(at=x.origin.at + start)
-        if x.opening is not None:
-            y.opening = Opening(*map(cut, x.opening))
-        elif keep and x.pieces is not None:
-            x.pieces[start] = y
-        return y
-
-    def join(self, x: Share) -> None:
-        """What was opened of every piece becomes what is open of the whole."""
-        assert x.pieces is not None
-        pieces = [x.pieces[start] for start in sorted(x.pieces)]
-        if x.opening is not None or sum(y.size for y in pieces) != x.size or not all(map(is_open, pieces)):
-            return
-
-        def joined(*parts: Part) -> Part:
-            if isinstance(parts[0], Packed):
-                return Packed(self.ring.concatenate([part.words for part in parts], 0), x.shape)
-            return self.ring.concatenate(parts, 0).reshape(x.shape)
-
-        x.opening = Opening(*(joined(*parts) for parts in zip(*(y.opening for y in pieces), strict=True)))
-        x.pieces = None
-
     # ---- linear maps: componentwise, local ----
     def each(self, f: Callable[..., Part], *xs: Share) -> Share:
         return Share(tuple(starmap(f, zip(*[x.parts for x in xs], strict=True))))

@@ -48,11 +48,14 @@ from .base import (
 )
 from .fields import Field
 from .helper import Helper
+from .pieces import join
 from .radix import digit_ranks_gate
 
 
 class Role(Helper):
     """A party's gates in one role. Bits may be given as what parties already know of them: (b ^ beta, the dealer's beta)."""
+
+    opens_ahead = False  # a result is replicated instead
 
     def open_bit(
         self,
@@ -133,7 +136,7 @@ class Replicated(Protocol):
         roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
         for x in roots:
             if x.pieces is not None:
-                self.join(x)
+                join(self.ring, x)
         new = [x for x in roots if x.opening is None]
         if new:
             mine = []

@@ -13,7 +13,7 @@ they depend on has been opened; beta, rho and that mask serve nothing else: the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,12 +41,13 @@ def rescale_gate(
     columns: int,
     shift: int,
     results: Sequence[int],
+    factors: Sequence[int],
 ) -> Steps[list[Share]]:
     """[x T_0 / 2^shift, then T_j for j in `results`], T_j = tables[j, place + 2^b state]: the place counts the `powers` that x
     reaches (|x| if `signed`, where states[1] is about 0), known to be less than 2^bits, in b bits; the state the `states` that
-    x reaches, in as many bits as are left.
+    x reaches, in as many bits as are left. factors: results that products read next; they are opened while x T_0 is.
 
-    6 rounds from an unopened x, 9 if signed; dealt 20 + 8 columns + 8 or more bytes besides the comparisons.
+    6 rounds from an unopened x, 10 if signed; dealt besides the comparisons 36 + 8 columns bytes, for up to 64 entries.
     """
     (opened,) = yield from p.masked(x)
     # addresses of the body that this gate replaces are free
@@ -62,7 +63,13 @@ def rescale_gate(
     k = (len(tables) // p.ring.word.itemsize // columns).bit_length() - 1
     place_bits = len(powers).bit_length()
     index = p.ring.concatenate([*_count(p, below, place_bits), *_count(p, lower, k - place_bits)], 0)
-    return (yield from _looked_up(p, inner, x, opened, index, k, tables, columns, shift, results))
+    entries, (z, known) = yield from _looked_up(p, inner, x, opened, index, k, tables, columns)
+    made = [Share((entries[j],), Origin(tape.name, 1 + i, tape.at)) for i, j in enumerate(results)]
+    ahead = [made[i] for i in factors] if p.opens_ahead else []
+    z, rho = hidden(p, inner, z, shift)
+    step = p.settle(inner, z, True, lambda: p.exact.sub(rho(), known()), shift, "dither")
+    product, _ = yield from together(step, p.masked(*ahead))
+    return [y if x.shape == y.shape else p.reshape(y, x.shape) for y in (product, *made)]
 
 
 def _below(p: Additive, tape: Tape, x: Share, values: Sequence[int], bits: int | None = None) -> Steps[list[Array]]:
@@ -96,10 +103,9 @@ def _looked_up(
     k: int,
     tables: bytes,
     columns: int,
-    shift: int,
-    results: Sequence[int],
-) -> Steps[list[Share]]:
-    """Of the entries at an index whose k bit planes are shared: 3 rounds."""
+) -> Steps[tuple[list[Array], tuple[Array, Callable[[], Array]]]]:
+    """My shares of the entries at an index whose k bit planes are shared, and of x times the first one, less what the dealer
+    knows: 2 rounds."""
     ring, exact, n, blocks = p.ring, p.exact, x.size, max(1, (1 << k) // 64)
     lookup, rows = tape.name.field(Field.LOOKUP), [p.own(tape, Field.SPLINE + j) for j in range(columns + 2)]
     last: list[Array] = []  # the dealer's r s rho_0
@@ -129,6 +135,4 @@ def _looked_up(
     entries = ring.add(mine, (yield from p.exchange([mine])).words[0])
     found = [ring.sub(ring.mul(v, sign), a) for v, a in zip(entries, with_rho, strict=True)]
     x_open = ring.solid(opened.value.reshape(-1))
-    z, mask = hidden(p, tape, ring.sub(ring.mul(x_open, found[0]), ring.mul(entries[0], with_r)), shift)
-    product = yield from p.settle(tape, z, True, lambda: exact.sub(mask(), last[0]), shift, "dither")
-    return [p.reshape(y, x.shape) for y in (product, *(Share((found[j],)) for j in results))]
+    return found, (ring.sub(ring.mul(x_open, found[0]), ring.mul(entries[0], with_r)), lambda: last[0])

@@ -12,9 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
-from ..ir.program import NOWHERE, Eqn, Program, Where
+from ..ir.program import NOWHERE, SAME_ORDER, Eqn, Program, Where
 from ..ir.types import Type
-from ..protocols.base import OPERAND, Exchange, Origin, Part, Protocol, Share, Steps, Tape, Value, merge, pipeline
+from ..protocols import pieces
+from ..protocols.base import (
+    IDLE,
+    OPERAND,
+    PENDING,
+    Exchange,
+    Origin,
+    Part,
+    Protocol,
+    Share,
+    Steps,
+    Tape,
+    Value,
+    in_order,
+    merge,
+    pipeline,
+)
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
@@ -28,10 +44,11 @@ Observer = Callable[[Eqn, Where, Exchange], None]
 
 
 class Later(NamedTuple):
-    """Of an equation: which operands are read again after it, and whose reader goes on from what a truncation opened."""
+    """Of an equation: which operands are read again after it, and of which results a reader may go on from what a truncation
+    opened."""
 
-    operands: tuple[bool, ...]
-    results: tuple[bool, ...]
+    operands: tuple[bool, ...] = ()
+    results: tuple[bool, ...] = ()
 
 
 @dataclass
@@ -61,13 +78,13 @@ def interpret(
     base: int = 0,
     where: Where = NOWHERE,
     within: Callable[[], bool] = lambda: True,
-    outside: Callable[[], Sequence[bool]] = tuple,
+    outside: Callable[[], Later] = Later,
 ) -> Steps[list[Value]]:
     """The program's results. Every equation that is ready runs until it must wait; all that wait exchange at once.
 
     `base` is the first address of randomness: an equation's is a function of its place in the program alone. `where` is the
     line of equations that name none (bodies of library operations). `within`: whether the enclosing programs wait for this
-    one alone. `outside`: which of the arguments they read again.
+    one alone. `outside`: what they do with the arguments and the results.
     """
     plan, eqns = program.schedule, program.eqns
     env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
@@ -102,10 +119,19 @@ def interpret(
         return len(live) == 1 and not ready and within()
 
     def later(i: int) -> Later:
-        eqn, lasting = eqns[i], outside()
-        operands = [uses[v] > eqn.ins.count(v) or lasting[v : v + 1] == (True,) for v in eqn.ins]
-        readers = [plan.consumers.get(plan.first_out[i] + k, ()) for k in range(len(eqn.types))]
-        return Later(tuple(operands), tuple(any(_goes_on(eqns[j]) for j in some) for some in readers))
+        eqn, beyond, first = eqns[i], outside(), plan.first_out[i]
+        given, taken = (dict(enumerate(flags)) for flags in beyond)
+
+        def again(v: int) -> bool:
+            forms = plan.forms.get(v, (v,))
+            return sum(uses.get(w, 0) for w in forms) > sum(w in forms for w in eqn.ins) or any(map(given.get, forms))
+
+        def goes_on(v: int) -> bool:
+            return any(_goes_on(eqns[j]) for j in plan.consumers.get(v, ())) or any(
+                taken.get(k, False) for k, w in enumerate(program.outs) if w == v
+            )
+
+        return Later(tuple(map(again, eqn.ins)), tuple(goes_on(first + k) for k in range(len(eqn.types))))
 
     def advance(i: int, inbox: Any) -> None:
         eqn = eqns[i]
@@ -164,7 +190,7 @@ def start(
     if op == "fori":
         return _repeat(eqn, ins, ctx, name.node, where, alone)
     if eqn.body is not None and not _defines(protocol, op):
-        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone, lambda: later().operands)
+        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone, later)
     if op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
         return ins[0] if protocol.me in eqn.params["to"] else None
     result = eqn.types[0]
@@ -247,8 +273,8 @@ def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
 
 
 def _goes_on(eqn: Eqn) -> bool:
-    """Whether it may use the word that was opened to truncate its operand."""
-    return eqn.body is not None or eqn.op in ("mul", "reshape", "retype")
+    """Whether it may use what was opened of its operand, or to truncate it."""
+    return eqn.body is not None or eqn.op == "mul" or eqn.op in SAME_ORDER
 
 
 def _chunked(
@@ -264,12 +290,14 @@ def _chunked(
     opened of a chunk is kept with it only while someone reads it again, so that long streams take little memory."""
     protocol = ctx.protocol
     size = int(np.prod(shape))
+    while any(isinstance(x, Share) and in_order(x).opening is PENDING for x in ins):  # another equation opens the whole
+        yield IDLE
     keep = {id(x): again for x, again in zip(ins, later.operands, strict=True)}
-    flat = {id(x): protocol.flat(x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
+    flat = {id(x): pieces.flat(protocol.ring, x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
     whole: list[Share] = []
 
     def chunks(i: int) -> dict[int, Value]:
-        return {k: protocol.chunk(x, i * CHUNK, min((i + 1) * CHUNK, size), keep[k]) for k, x in flat.items()}
+        return {k: pieces.chunk(x, i * CHUNK, min((i + 1) * CHUNK, size), keep[k]) for k, x in flat.items()}
 
     def lane(i: int) -> Steps[None]:
         cut = chunks(i)
@@ -312,9 +340,9 @@ def _put(protocol: Protocol, whole: Share, y: Share, start: int, goes_on: bool) 
                 a.words[start // 64 : -(-stop // 64)] = b.words
             else:
                 a[start:stop] = b
-    if goes_on and y.settled is not None:
+    if goes_on and (y.settled is not None or y.opening is not None):
         piece = Share(tuple(a[start:stop] for a in whole.parts))
-        piece.settled = y.settled
+        piece.settled, piece.opening = y.settled, y.opening
         whole.pieces = whole.pieces or {}
         whole.pieces[start] = piece
 
@@ -337,10 +365,10 @@ def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, a
     assert eqn.body is not None
     carried, times = len(eqn.types), eqn.params["times"]
     values, rest = ins[:carried], ins[carried:]
-    again = (False,) * carried + (True,) * len(rest)
+    later = Later((False,) * carried + (True,) * len(rest), (True,) * carried)
     for i in range(times):
         args = [*values, *rest]
-        values = yield from interpret(eqn.body, args, ctx, node + 1 + i * eqn.body.span, where, alone, lambda: again)
+        values = yield from interpret(eqn.body, args, ctx, node + 1 + i * eqn.body.span, where, alone, lambda: later)
         # nothing else shares the rounds of a loop that is alone, so the iterations that remain can be counted by one
         if ctx.steady is not None and alone() and ctx.steady(node, i + 1, times, [*values, *rest]):
             break

@@ -210,6 +210,7 @@ SCALES = {
     "columns": 3,
     "shift": 6,
     "results": [1, 2],
+    "factors": [1],
 }
 ONE, TWO = (WORDS,), (WORDS, WORDS)
 

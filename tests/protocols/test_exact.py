@@ -19,7 +19,7 @@ from ..memory import open_session
 ULP = 2.0**-16
 EDGE = 1 << 45  # words; a product of two is below 2^61
 each_setting = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3), ("replicated", 3)])
-# only results of at most CHUNK elements keep the word that was opened for them: the last batch is not fused
+# the last batch runs in chunks
 each_batch = pytest.mark.parametrize(("size", "seed"), [(50_000, 1), (CHUNK - 100, 2), (100_000, 3)])
 
 

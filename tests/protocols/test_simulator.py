@@ -116,7 +116,7 @@ def saturated(x: int) -> list[int]:
 def scaled(column: int) -> Step:
     """x by the entry of x >= 2, of two tables; x is below 4."""
     tables = np.array([[2, 1], [3, 5]], WORD).tobytes()
-    params = {"tables": tables, "columns": 2, "shift": 1, "results": [1]}
+    params = {"tables": tables, "columns": 2, "shift": 1, "results": [1], "factors": [0]}
     return g.rescaled(column, powers=[2], bits=2, states=[], signed=False, **params)
 
 

@@ -1,0 +1,95 @@
+"""Gates of large arrays run in chunks: what is opened of one serves whoever reads the array again, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mpc
+from mpc.protocols import pieces
+from mpc.protocols.base import Share
+from mpc.run.interpret import CHUNK
+from mpc.run.rehearse import Loops, Report, rehearse
+
+from ..memory import open_session
+
+SIZE = 6 * CHUNK + 640
+each_setting = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("replicated", 3)])
+
+READ_AGAIN: dict[str, Callable[[Any, Any], Any]] = {
+    "twice": lambda x, y: x * y + mpc.nn.relu(x),
+    "one after the other": lambda x, y: mpc.nn.relu(x * y * y) + (x < 0) * y,
+    "its square": lambda x, y: mpc.square(x) * x,
+    "in another shape": lambda x, y: (x * y).reshape(-1, 64) * x.reshape(-1, 64) + mpc.nn.relu(y).reshape(-1, 64),
+    "by a chain of products": lambda x, y: x * y * y * y,
+    "by a spline": lambda x, y: mpc.nn.sigmoid(x) * x,
+    "by a function that reads it again": lambda x, y: mpc.reciprocal(x) * x + mpc.log(y),
+    "in a loop": lambda x, y: mpc.fori(0, 3, lambda i, v: v * y + mpc.nn.relu(v), x),
+}
+
+
+def cost(protocol: str, n: int, f: Callable[[Any, Any], Any], size: int) -> Report:
+    with open_session(protocol, n) as s:
+        program = s.equations([f(s.placeholder((size,), owner=0), s.placeholder((size,), owner=n - 1))])
+        return rehearse(program, s.protocol, n)
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3)])
+@pytest.mark.parametrize("name", READ_AGAIN)
+def test_many_chunks_open_what_one_does(protocol: str, n: int, name: str):
+    """Bytes grow as the array does. Of `replicated` only small gates go on from a truncation: there parties take turns."""
+    small, large = (cost(protocol, n, READ_AGAIN[name], size) for size in (640, SIZE))
+    assert large.online_bytes * 640 == small.online_bytes * SIZE
+    assert large.dealt_bytes * 640 == small.dealt_bytes * SIZE
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("replicated", 3)])
+@pytest.mark.parametrize("name", READ_AGAIN)
+def test_chunks_that_are_counted_cost_what_they_would(protocol: str, n: int, name: str, monkeypatch: pytest.MonkeyPatch):
+    counted = cost(protocol, n, READ_AGAIN[name], SIZE)
+    monkeypatch.setattr(Loops, "steady", lambda *args: False)
+    assert counted.as_dict() == cost(protocol, n, READ_AGAIN[name], SIZE).as_dict()
+
+
+@each_setting
+def test_a_run_is_right_and_costs_what_is_counted(protocol: str, n: int):
+    rng = np.random.default_rng(5)
+    X, Y = rng.uniform(0.5, 2, CHUNK + 640), rng.uniform(-2, 2, CHUNK + 640)
+    functions = [READ_AGAIN[k] for k in ("one after the other", "in another shape", "by a function that reads it again")]
+    for f in (*functions, lambda x, y: (x * y).reshape(64, -1) @ x.reshape(-1, 64) / 1000):  # the last opens what chunks have
+        with open_session(protocol, n) as s:
+            found = f(s.input(X, owner=0), s.input(np.abs(Y) + 0.1, owner=n - 1))
+            value, backend = found.reveal(), s._backend
+            report = rehearse(backend.programs[-1], s.protocol, n)
+            assert report.rounds == backend.rounds
+            assert {k: b for k, b in report.links.items() if b} == {k: b for k, b in backend.links.items() if b}
+        with open_session("plain", 1) as s:
+            expected = f(s.input(X), s.input(np.abs(Y) + 0.1)).reveal()
+        assert np.abs(value - expected).max() < 2.0**-11
+
+
+@pytest.mark.parametrize(
+    ("f", "keeps"),
+    [
+        (lambda x, y: mpc.nn.relu(x), False),
+        (lambda x, y: mpc.nn.sigmoid(x * y), False),
+        (lambda x, y: mpc.reciprocal(x * 0.5 + y).sum(), False),
+        (lambda x, y: mpc.nn.relu(x) * x, True),
+        (lambda x, y: mpc.reciprocal(x) + x * y, True),
+    ],
+)
+def test_what_is_read_once_is_not_kept(f: Callable[[Any, Any], Any], keeps: bool, monkeypatch: pytest.MonkeyPatch):
+    count, chunk = 0, pieces.chunk
+
+    def counting(x: Any, start: int, *args: Any) -> Any:
+        nonlocal count
+        y = chunk(x, start, *args)
+        count += isinstance(x, Share) and x.pieces is not None and start in x.pieces
+        return y
+
+    monkeypatch.setattr(pieces, "chunk", counting)
+    cost("helper", 3, f, 3 * CHUNK)
+    assert bool(count) == keeps
