@@ -83,8 +83,8 @@ def suspicious(name: str, data: np.ndarray, ring: Ring = Ring()) -> Iterator[str
 def is_order(words: np.ndarray) -> bool:
     """Whether these are the places 0 .. n-1 of shuffled rows, perhaps in the upper halves of the words."""
     flat = words.reshape(-1)
-    if flat.dtype == PAIR:
-        flat = flat["lo"] if flat["lo"].any() else flat["hi"]
+    if flat.dtype.kind == "V":
+        flat = flat["hi"] if flat.dtype == PAIR and not flat["lo"].any() else flat["lo"]
     places = flat.astype(np.uint64)
     if not (places << np.uint64(32)).any():
         places = places >> np.uint64(32)
