@@ -7,6 +7,8 @@ opened word; and it may subtract one from another. All of these are put to a chi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,19 +17,22 @@ import pytest
 
 import mpc
 from mpc.lang.array import Settings
+from mpc.lang.elementwise import thresholds
 from mpc.lang.session import Session
 from mpc.lang.sorting import _key_bits
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Origin, available
+from mpc.protocols.fields import Field
 from mpc.protocols.replicated import Replicated
 from mpc.ring.composed import Composed
 from mpc.ring.prg import Name, Stream
-from mpc.ring.ring import Ring
+from mpc.ring.ring import PAIR, Comparison, Ring
 
 from .memory import View, open_session, settings
 
 LIMIT = 414.5  # chi-square, 255 degrees of freedom: exceeded by chance once in 10^9
 SIGMAS = 6.2  # of the ones at a bit position: exceeded by chance once in 10^9
+DEFAULT = mpc.fixed64(16)
 SIZE = 20_000  # elements; no multiple of 64
 PRIVATE = [(p, n) for p, n in settings() if not available()[p].trust.startswith("INSECURE")]
 each_setting = pytest.mark.parametrize(
@@ -45,9 +50,25 @@ def chi_square(counts: np.ndarray) -> float:
     return float(((counts - expected) ** 2).sum() / expected)
 
 
-def suspicious(name: str, data: np.ndarray) -> Iterator[str]:
+def are_elements(data: np.ndarray, ring: Ring) -> bool:
+    """Whether these are elements of a field, not packed bits: with one prime both are words."""
+    if not ring.primes or data.dtype != ring.word:
+        return False
+    return all(bool((limb < p).all()) for limb, p in zip(ring.limbs(data), ring.primes, strict=True))
+
+
+def octets_of(data: np.ndarray, ring: Ring) -> np.ndarray:
+    """(elements, bytes) that are uniform if the data are; of a residue its lowest byte, and in which of 256 parts it lies."""
+    if not are_elements(data, ring):
+        return np.ascontiguousarray(data).reshape(-1).view(np.uint8).reshape(-1, data.itemsize)
+    limbs = zip(ring.limbs(data), ring.primes, strict=True)
+    pairs = [np.stack([x & np.uint64(255), x // np.uint64(p // 256 + 1)], -1).reshape(-1, 2) for x, p in limbs]
+    return np.concatenate(pairs).astype(np.uint8)
+
+
+def suspicious(name: str, data: np.ndarray, ring: Ring = Ring()) -> Iterator[str]:  # noqa: B008 (it keeps nothing)
     """Complaints about an array that should be uniform: all bytes, the first and last of every word, single bits."""
-    octets = np.ascontiguousarray(data).reshape(-1).view(np.uint8).reshape(-1, data.itemsize)
+    octets = octets_of(data, ring)
     counts = np.stack([np.bincount(column, minlength=256) for column in octets.T])  # by place in the word
     for what, found in (("bytes", counts.sum(0)), ("low bytes", counts[0]), ("high bytes", counts[-1])):
         if found.sum() >= 2000 and (statistic := chi_square(found)) > LIMIT:
@@ -61,24 +82,41 @@ def suspicious(name: str, data: np.ndarray) -> Iterator[str]:
 
 def is_order(words: np.ndarray) -> bool:
     """Whether these are the places 0 .. n-1 of shuffled rows, perhaps in the upper halves of the words."""
-    places = words.reshape(-1).astype(np.uint64)
+    flat = words.reshape(-1)
+    if flat.dtype.kind == "V":
+        flat = flat["hi"] if flat.dtype == PAIR and not flat["lo"].any() else flat["lo"]
+    places = flat.astype(np.uint64)
     if not (places << np.uint64(32)).any():
         places = places >> np.uint64(32)
     return places.size > 1 and np.array_equal(np.sort(places), np.arange(places.size))
 
 
-def orders(view: View) -> list[np.ndarray]:
+def orders(view: View, ring: Ring) -> list[np.ndarray]:
     """The orders that a party sees."""
-    said = {(step, array.shape): array for step, _, array in view.sent if array.dtype == np.uint64}
+    said = {(step, array.shape): array for step, _, array in view.sent if array.dtype == ring.word}
     sums: dict[Any, np.ndarray] = {}
     for step, _, array in view.received:
-        if array.dtype == np.uint64 and (step, array.shape) in said:
-            with np.errstate(over="ignore"):
-                sums[step, array.shape] = sums.get((step, array.shape), said[step, array.shape]) + array
-    return [a.astype(float) for a in sums.values() if is_order(a)]
+        if array.dtype == ring.word and (step, array.shape) in said:
+            sums[step, array.shape] = ring.add(sums.get((step, array.shape), said[step, array.shape]), array)
+    limbs = [[limb for limb in ring.limbs(a) if limb.any()] for a in sums.values() if is_order(a)]
+    return [limb.astype(float) for (limb,) in limbs]
 
 
-def learned(view: View, me: int, dealer: int | None) -> Iterator[tuple[str, np.ndarray]]:
+def plus(ring: Ring, x: np.ndarray, y: np.ndarray, sign: int = 1) -> np.ndarray:
+    """x + sign y, of elements of the ring or of other words."""
+    words = x.dtype == ring.word and (not ring.primes or (are_elements(x, ring) and are_elements(y, ring)))
+    return (ring.add if sign > 0 else ring.sub)(x, y) if words else np.add(x, y) if sign > 0 else np.subtract(x, y)
+
+
+def xor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bit by bit, words of several limbs too."""
+    if x.dtype.kind != "V":
+        return np.asarray(x ^ y)
+    bits = np.ascontiguousarray(x).reshape(-1).view(np.uint64) ^ np.ascontiguousarray(y).reshape(-1).view(np.uint64)
+    return bits.view(x.dtype).reshape(x.shape)
+
+
+def learned(view: View, me: int, dealer: int | None, ring: Ring) -> Iterator[tuple[str, np.ndarray]]:
     """What a party computes from its view without effort: messages, opened words, differences of these."""
     by_step: dict[int, dict[int, list[np.ndarray]]] = {}
     for step, peer, array in view.received:
@@ -102,30 +140,34 @@ def learned(view: View, me: int, dealer: int | None) -> Iterator[tuple[str, np.n
             for k, arrays in enumerate(zip(mine, *(peers[peer] for peer in group), strict=False)):
                 if len({a.shape for a in arrays}) > 1:
                     continue
-                with np.errstate(over="ignore"):
-                    total = sum(arrays[1:], arrays[0])
+                total = reduce(partial(plus, ring), arrays)
                 if is_order(total):  # opened by design, and judged as an order
                     continue
                 opened.append((f"step {step}, with {group} opened {k} by addition", total))
-                opened.append((f"step {step}, with {group} opened {k} by xor", np.bitwise_xor.reduce(arrays)))
+                if not any(are_elements(a, ring) for a in arrays):
+                    opened.append((f"step {step}, with {group} opened {k} by xor", reduce(xor, arrays)))
     yield from opened
-    for kind in (opened[::2], opened[1::2], dealt):
+    sums = [(name, array) for name, array in opened if name.endswith("addition")]
+    for kind in (sums, [pair for pair in opened if not pair[0].endswith("addition")], dealt):
         for (a, x), (b, y) in pairwise(kind):
-            if x.shape == y.shape and x.dtype == y.dtype:
-                yield f"{a} minus {b}", x - y
-                yield f"{a} xor {b}", x ^ y
+            if x.shape == y.shape and x.dtype == y.dtype and are_elements(x, ring) == are_elements(y, ring):
+                yield f"{a} minus {b}", plus(ring, x, y, -1)
+                if not are_elements(x, ring):
+                    yield f"{a} xor {b}", xor(x, y)
 
 
-def complaints(session: Session) -> list[str]:
+def complaints(session: Session, least: int = 100_000) -> list[str]:
     """Everything suspicious in the views of all processes of a session, and that there was enough to look at."""
     backend = session._backend
     dealer, stream = getattr(backend.parties[0], "dealer", None), backend.parties[0].stream
+    ring = session.settings.ring
     out: list[str] = []
     for me, view in enumerate(backend.views):
-        out += [f"party {me}: {text}" for name, data in learned(view, me, dealer) for text in suspicious(name, data)]
-        everything = np.concatenate([np.zeros(0, np.uint8), *(a.reshape(-1).view(np.uint8) for _, _, a in view.received)])
+        told = learned(view, me, dealer, ring)
+        out += [f"party {me}: {text}" for name, data in told for text in suspicious(name, data, ring)]
+        everything = np.concatenate([np.zeros(0, np.uint8), *(octets_of(a, ring).reshape(-1) for _, _, a in view.received)])
         if not stream or me != stream[0]:  # who deals may be told nothing at all
-            assert everything.size >= 100_000, "too little was said to judge"
+            assert everything.size >= least, "too little was said to judge"
             out += [f"party {me}: {text}" for text in suspicious("all it received", everything)]
     return out
 
@@ -137,7 +179,7 @@ GATES: dict[str, Gate] = {
     "multiply int": lambda x, y, c: [x.astype(mpc.int64) * y.astype(mpc.int64) * y.astype(mpc.int64)],
     "square": lambda x, y, c: [mpc.square(x)],
     "matmul": lambda x, y, c: [x.reshape(100, 200) @ y.reshape(200, 100)],
-    "truncate": lambda x, y, c: [x * 0.3, y.astype(mpc.fixed64(8))],
+    "truncate": lambda x, y, c: [x * 0.3, y.astype(replace(y.dtype, fraction=y.dtype.fraction // 2))],
     "less": lambda x, y, c: [x < y],
     "equal": lambda x, y, c: [x == y],
     "thresholds": lambda x, y, c: [x < 1, x < 2, x < -1],
@@ -164,24 +206,34 @@ ORDERS: dict[str, Gate] = {
     "permute": lambda x, y, c: list(mpc.permute(mpc.permutation(x), x, c)),
     "sort": lambda x, y, c: list(mpc.sort_by(x, x, y, c, bits=8)),
     "sort short rows": lambda x, y, c: [mpc.sort(x.reshape(2500, 8))],
-    "bits of a key": lambda x, y, c: [_key_bits(x.astype(mpc.int64), 64, False)],
+    "bits of a key": lambda x, y, c: [_key_bits(x.astype(mpc.int64), x.dtype.bits, False)],
 }
 GATES |= ORDERS
 
 
-def inputs(kind: str, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def inputs(kind: str, size: int, dtype: mpc.DType) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if kind == "zero":
         return np.zeros(size), np.zeros(size), np.zeros(size, bool)
     if kind == "equal":
         x = np.random.default_rng(3).uniform(-8, 8, size)
         return x, x, np.ones(size, bool)
-    return np.full(size, 2.0**13), np.full(size, -(2.0**13) + 2.0**-16), np.ones(size, bool)  # the ends of a product's domain
+    end = 2.0 ** ((dtype.bits - 3) // 2 - dtype.fraction)  # of a product's domain
+    return np.full(size, end / 2), np.full(size, 2.0**-dtype.fraction - end), np.ones(size, bool)
 
 
-def talk(protocol: str, n: int, gate: Gate, kind: str, seed: int, size: int = SIZE, compare: str = "lan") -> Session:
+def talk(
+    protocol: str,
+    n: int,
+    gate: Gate,
+    kind: str,
+    seed: int,
+    size: int = SIZE,
+    compare: str = "lan",
+    dtype: mpc.DType = DEFAULT,
+) -> Session:
     """A session in which `gate` has run; of its results only zero times their sum is revealed, to party 0."""
-    X, Y, C = inputs(kind, size)
-    s = open_session(protocol, n, seed=seed, record=True)
+    X, Y, C = inputs(kind, size, dtype)
+    s = open_session(protocol, n, dtype=dtype, seed=seed, record=True)
     s.compare = compare
     x, y, c = s.input(X, owner=0), s.input(Y, owner=n - 1), s.input(C, owner=n - 1)
     results = gate(x, y, c)
@@ -218,15 +270,43 @@ def test_what_a_party_receives_is_uniform_in_chunks(protocol: str, n: int, gate:
         assert not complaints(s)
 
 
+# ---- other widths: every kind of gate of `helper`, and slowly all gates of all protocols ----
+WIDTHS = [mpc.fixed128(40), mpc.fixed32(8)]
+SOME = {"multiply", "matmul", "truncate", "less", "equal", "thresholds", "relu", "where", "exp", "chain", "sort"}
+IN_WIDTHS = [
+    pytest.param(p, n, dtype, gate, marks=[] if p == "helper" and gate in SOME else [pytest.mark.slow])
+    for dtype in WIDTHS
+    for p, n in PRIVATE
+    for gate in GATES
+    if dtype.bits > 32 or gate != "reciprocal"  # for which 32 bits have no room
+]
+
+
+@pytest.mark.parametrize(("protocol", "n", "dtype", "gate"), IN_WIDTHS, ids=str)
+def test_what_a_party_receives_is_uniform_in_words_of_another_width(protocol: str, n: int, dtype: mpc.DType, gate: str):
+    with talk(protocol, n, GATES[gate], "extreme", 31, dtype=dtype) as s:
+        assert not complaints(s, 100_000 * min(dtype.bits, 64) // 64)
+
+
+@pytest.mark.parametrize("gate", ["less", "equal"])
+def test_what_a_party_receives_is_uniform_by_wide_trees_of_two_limbs(gate: str):
+    with talk("helper", 3, GATES[gate], "equal", 32, compare="wan", dtype=WIDTHS[0]) as s:
+        assert not complaints(s)
+
+
 @each_setting
-@pytest.mark.parametrize("kind", ["zero", "equal"])
-def test_the_orders_that_are_seen_are_random(protocol: str, n: int, kind: str):
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("zero", DEFAULT), ("equal", DEFAULT), *(pytest.param("equal", d, marks=pytest.mark.slow) for d in WIDTHS)],
+    ids=str,
+)
+def test_the_orders_that_are_seen_are_random(protocol: str, n: int, kind: str, dtype: mpc.DType):
     """Whatever the data are: no order goes with another one, with the rows, or with the rows as they come out."""
-    with talk(protocol, n, ORDERS["sort"], kind, 21) as s:
+    with talk(protocol, n, ORDERS["sort"], kind, 21, dtype=dtype) as s:
         backend = s._backend
         holders = set(backend.parties[0].holders)
         for me, view in enumerate(backend.views):
-            seen = orders(view)
+            seen = orders(view, s.settings.ring)
             assert len(seen) == (4 if me in holders else 0)  # two digits, and what three columns move by in the end
             for a, b in pairwise([np.arange(SIZE), *seen]):
                 assert abs(np.corrcoef(a, b)[0, 1]) * np.sqrt(SIZE) < SIGMAS
@@ -292,6 +372,14 @@ def test_planted_errors_are_found(monkeypatch, protocol: str, n: int, plant, gat
     plant(monkeypatch)
     with talk(protocol, n, GATES[gate], "zero", seed=9) as s:
         assert complaints(s)
+
+
+@pytest.mark.parametrize("dtype", WIDTHS, ids=str)
+@pytest.mark.parametrize(("plant", "gate"), [(constant_origin, "multiply"), (biased, "less")])
+def test_planted_errors_are_found_in_words_of_another_width(monkeypatch, dtype: mpc.DType, plant, gate: str):
+    plant(monkeypatch)
+    with talk("helper", 3, GATES[gate], "zero", seed=9, dtype=dtype) as s:
+        assert complaints(s, 0)
 
 
 # ---- the addresses of random words ----
@@ -389,6 +477,21 @@ class Recorder(Ring):
             self.note(stream, x.size, flat(x), self.drawn / 8)
         return super().mask(x, stream)
 
+    # a dealer's masks and one-hots: nobody hides anything under them but these very bits
+    def compare_deal(
+        self, r: np.ndarray, what: Comparison, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
+    ) -> list[np.ndarray]:
+        planes, whole = self.compare_counts(what), -(-r.size // 512) * 512
+        for name, stream in {"mask": mask, "and1": and1, "and2": and2, **({} if again else {"hot": hot})}.items():
+            if planes[name]:
+                self.note(stream, whole, TOKEN, planes[name] / 64)
+        return super().compare_deal(r, what, again, hot, mask, and1, and2)
+
+    def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> np.ndarray:
+        for stream in (a, a._replace(name=b), a._replace(keys=a.keys[:-1], name=ab)):
+            self.note(stream, int(np.prod(shape)), TOKEN, 1)
+        return super().and_deal_bits(shape, a, b, ab)
+
     def reused(self) -> list[str]:
         """Addresses that hide two different things."""
         out = []
@@ -448,13 +551,12 @@ def recorded(protocol: str, n: int, size: int, truncation: str = "dither", dtype
         return recorders(s)
 
 
-WIDTHS = [mpc.fixed128(40), mpc.fixed32(8)]
-
-
-@each_setting
+@pytest.mark.parametrize(
+    ("protocol", "n"), [pytest.param(p, n, marks=[] if p == "helper" else [pytest.mark.slow]) for p, n in PRIVATE], ids=str
+)
 @pytest.mark.parametrize("dtype", WIDTHS, ids=str)
 def test_no_random_word_hides_two_things_in_words_of_another_width(protocol: str, n: int, dtype: mpc.DType):
-    parties = recorded(protocol, n, 1000, dtype=dtype)
+    parties = recorded(protocol, n, 600, dtype=dtype)
     assert sum(map(bool, (p.hidden for p in parties))) >= 2
     for me, party in enumerate(parties):
         assert not party.reused(), f"party {me}"
@@ -469,6 +571,39 @@ def test_no_random_word_hides_two_things(protocol: str, n: int, size: int):
     assert sum(map(bool, (p.hidden for p in parties))) >= 2
     for me, party in enumerate(parties):
         assert not party.reused(), f"party {me}"
+
+
+LIMBS = [WIDTHS[0], mpc.field(2**61 - 1, 2**62 - 57, 2**63 - 25)]
+
+
+def of_limbs(dtype: mpc.DType, compare: str) -> list[Recorder]:
+    """Comparisons of words of several limbs in chunks, and at more values than one gate has words for."""
+    ring = Settings(dtype=dtype).ring
+    with open_session("helper", 3, dtype=dtype, ring=lambda: recorder(ring)) as s:
+        s.compare = compare
+        x, y = s.input(np.arange(70_000)), s.input(np.arange(70_000) // 2)
+        z = [x == y]
+        if not dtype.primes:
+            z += [x < y, mpc.nn.relu(x - y), thresholds(x[:1000], list(range(-500, 1500, 100)))]
+        s.reveal(*z)
+        return recorders(s)
+
+
+@pytest.mark.parametrize("compare", ["lan", "wan"])
+@pytest.mark.parametrize("dtype", LIMBS, ids=str)
+def test_limbs_have_words_of_their_own(dtype: mpc.DType, compare: str):
+    parties = of_limbs(dtype, compare)
+    fields = {name & 0xFF for party in parties for _, name in party.hidden}
+    assert Field.HOT in fields
+    assert dtype.primes or Field.TREE + 12 * 12 + 11 in fields
+    assert not [text for party in parties for text in party.reused()]
+
+
+@pytest.mark.parametrize("dtype", LIMBS, ids=str)
+def test_a_mask_that_limbs_share_is_found(monkeypatch, dtype: mpc.DType):
+    both = Additive.and_
+    monkeypatch.setattr(Additive, "and_", lambda self, tape, x, y, field=0: both(self, tape, x, y, Field.TREE))
+    assert [text for party in of_limbs(dtype, "lan") for text in party.reused()]
 
 
 @each_setting

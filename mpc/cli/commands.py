@@ -17,7 +17,7 @@ from ..launch.study import Outcome, Study
 from ..protocols.base import available
 from . import files
 from . import parties as party_runs
-from .arguments import named, shape
+from .arguments import named, session_dtype, shape
 from .programs import load_program, user_code
 from .progress import prepare_live, run_live
 
@@ -100,6 +100,11 @@ def _shared(command: F) -> F:
                 help="How products are rounded: dither (unbiased, fastest; its coin is public), floor, nearest.",
             ),
             click.option(
+                "--dtype", metavar="NAME",
+                help="What numbers become: fixed64.16 (the default), fixed128.40, fixed32.8, field.2^61-1. It is the width of "
+                "all of a run's numbers.",
+            ),
+            click.option(
                 "--network", metavar="NAME",
                 help="A run behaves as if it ran over this network, a cost predicts for it: lan (0.2 ms, 1000 Mbit/s), "
                 "wan (40 ms, 100 Mbit/s), or RTT,RATE such as 10,300.",
@@ -118,7 +123,8 @@ def _shared(command: F) -> F:
 
 shape_option = click.option(
     "--shape", "shapes", multiple=True, metavar="NAME=RxC",
-    help="Shape of an input in place of its data: a=500x30, y=500:bool, k=1:int64, x=10x10:fixed64.20.",
+    help="Shape of an input in place of its data: a=500x30, y=500:bool, k=1:int64, x=10x10:fixed64.20. A dtype of another "
+    "width, x=10x10:fixed128.40, says --dtype too.",
 )  # fmt: skip
 
 
@@ -137,8 +143,8 @@ shape_option = click.option(
 @click.pass_context
 def run(
     context: click.Context, program: str, inputs: Sequence[str], protocol: str, parties: int | None, truncation: str,
-    network: str | None, compare: str, as_json: bool, local: bool, config: str | None, profile: bool, trace: str | None,
-    output: str | None, prepared: str | None,
+    dtype: str | None, network: str | None, compare: str, as_json: bool, local: bool, config: str | None, profile: bool,
+    trace: str | None, output: str | None, prepared: str | None,
 ) -> None:  # fmt: skip
     """Run a program: every party as a process of this machine, or one party of several hosts.
 
@@ -154,9 +160,9 @@ def run(
     Inputs that you leave out come from their `load` function, where the program gives one.
     """
     if config:
-        _refuse(context, "protocol", "parties", "truncation", "network", "compare", "local", "profile", "trace")
+        _refuse(context, "protocol", "parties", "truncation", "dtype", "network", "compare", "local", "profile", "trace")
         return party_runs.run(config, program, inputs, output, as_json, prepared)
-    study = _study(program, inputs, None, protocol, parties, truncation, network, compare)
+    study = _study(program, inputs, None, protocol, parties, truncation, dtype, network, compare)
     if output:
         files.check_output(output, len(study.outputs))
     if trace:
@@ -186,6 +192,7 @@ def cost(
     protocol: str,
     parties: int | None,
     truncation: str,
+    dtype: str | None,
     network: str | None,
     compare: str,
     as_json: bool,
@@ -199,7 +206,7 @@ def cost(
     Example:
         mpc cost study.py --shape a=500x30 --shape b=400x30 --protocol additive
     """
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, dtype, network, compare)
     _warn(study)
     click.echo(json.dumps({**_head(study), "cost": study.cost.as_dict()}, indent=2) if as_json else str(study.cost))
 
@@ -216,6 +223,7 @@ def audit(
     protocol: str,
     parties: int | None,
     truncation: str,
+    dtype: str | None,
     network: str | None,
     compare: str,
     as_json: bool,
@@ -231,7 +239,7 @@ def audit(
     """
     if config:
         return party_runs.audit(config, program, inputs, shapes, as_json, markdown)
-    study = _study(program, inputs, shapes, protocol, parties, truncation, network, compare)
+    study = _study(program, inputs, shapes, protocol, parties, truncation, dtype, network, compare)
     _warn(study)
     found = study.audit
     click.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.as_markdown() if markdown else str(found))
@@ -245,7 +253,7 @@ def audit(
 @click.pass_context
 def prep(
     context: click.Context, program: str, inputs: Sequence[str], shapes: Sequence[str], protocol: str, parties: int | None,
-    truncation: str, network: str | None, compare: str, as_json: bool, folder: str, config: str | None,
+    truncation: str, dtype: str | None, network: str | None, compare: str, as_json: bool, folder: str, config: str | None,
 ) -> None:  # fmt: skip
     """Do the dealer's work for one run beforehand.
 
@@ -262,11 +270,11 @@ def prep(
         mpc run study.py --input a=a.csv --input b=b.csv --protocol additive --prepared deal-1
     """
     if config:
-        _refuse(context, "protocol", "parties", "truncation", "network", "compare")
+        _refuse(context, "protocol", "parties", "truncation", "dtype", "network", "compare")
         paths = party_runs.prep(config, program, inputs, shapes, folder)
     else:
         chosen = protocol if _given(context, "protocol") else "additive"
-        paths = prepare_live(_study(program, inputs, shapes, chosen, parties, truncation, network, compare), folder)
+        paths = prepare_live(_study(program, inputs, shapes, chosen, parties, truncation, dtype, network, compare), folder)
     sizes = {str(p): p.stat().st_size for p in paths}
     click.echo(json.dumps(sizes, indent=2) if as_json else "\n".join(f"{p}  {size:,} bytes" for p, size in sizes.items()))
 
@@ -309,7 +317,7 @@ def _given(context: click.Context, name: str) -> bool:
 # ---- from arguments to a study ----
 def _study(
     path: str, inputs: Sequence[str], shapes: Sequence[str] | None, protocol: str, parties: int | None, truncation: str,
-    network: str | None, compare: str,
+    dtype: str | None, network: str | None, compare: str,
 ) -> Study:  # fmt: skip
     program = load_program(path)
     data: dict[str, Any] = {}
@@ -325,8 +333,10 @@ def _study(
                 f"no data for input {name!r} of {declared.party}: give --input {name}=FILE"
                 + ("" if shapes is None else f" (or, to cost or audit, --shape {name}=ROWSxCOLUMNS)")
             )
+    chosen = session_dtype(dtype, [value[1] for value in data.values() if isinstance(value, tuple)])
     with user_code():
-        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, network=network, compare=compare)
+        return Study(program, data, protocol=protocol, parties=parties, truncation=truncation, dtype=chosen, network=network,
+                     compare=compare)  # fmt: skip
 
 
 # ---- what is printed ----

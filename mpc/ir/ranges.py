@@ -289,11 +289,9 @@ def _log_softmax(s: Site, x: Interval) -> Range:
 def _from_bits(s: Site, bits: Interval, weights: Interval) -> Range:
     """No sum of different bits leaves the word, the sign's among them."""
     known = s.constants[1]
-    return (
-        None
-        if known is None
-        else Interval(float(np.minimum(known, 0).sum(0).min(initial=0)), float(np.maximum(known, 0).sum(0).max(initial=0)))
-    )
+    if known is None:
+        return None
+    return Interval(float(np.minimum(known, 0).sum(0).min(initial=0)), float(np.maximum(known, 0).sum(0).max(initial=0)))
 
 
 def _unit(low: float, high: float) -> Callable[..., Range]:

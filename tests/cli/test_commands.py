@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +172,39 @@ def test_shapes_name_dtypes(folder: Path, mpc_command: Run):
     assert "a: int64[2, 3]" in out and "b: fixed64.20[2, 3]" in out
 
 
+@pytest.mark.parametrize("protocol", ["helper", "additive", "replicated"])
+def test_other_widths(folder: Path, mpc_command: Run, protocol: str):
+    """A shape of another width, or --dtype, makes the session of that width: the bytes of a plan are those of a session."""
+
+    def cost(*words: str) -> dict[str, Any]:
+        result = mpc_command("cost", "study.py", "--protocol", protocol, *words, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)["cost"]
+
+    def total(cost: dict[str, Any]) -> int:
+        return sum(link["bytes"] for link in cost["links"])
+
+    file = folder / "study.py"
+    file.write_text(file.read_text().replace("x.mean(axis=0)", "x < 1"))
+    usual, wide = cost(*SHAPES), cost("--shape", "a=2x3:fixed128.40", "--shape", "b=2x3")
+    assert wide == cost("--dtype", "fixed128.40", *SHAPES)
+    assert wide["rounds"] == usual["rounds"] + 1 and total(wide) > 1.5 * total(usual)
+    assert total(cost("--dtype", "fixed32.8", *SHAPES)) < total(usual)
+    out = mpc_command("audit", "study.py", "--shape", "a=2x3:fixed128.40", "--shape", "b=2x3").stdout
+    assert "a: fixed128.40[2, 3]" in out and "b: fixed128.40[2, 3]" in out
+    file.write_text(file.read_text().replace("x < 1", "x @ x.T"))
+    out = mpc_command("audit", "study.py", "--shape", "a=2x3", "--shape", "b=2x3:field.2^61-1,9223372036854775783").stdout
+    assert "a: field(2^61 - 1, 2^63 - 25)[2, 3]" in out and "result 0: field(2^61 - 1, 2^63 - 25)[4, 4]" in out
+
+
+def test_a_run_of_another_width(folder: Path, mpc_command: Run):
+    result = mpc_command("run", "study.py", *DATA, "--dtype", "fixed128.40", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["outputs"]["result 0"] == pytest.approx(MEAN, abs=1e-9)
+    assert found["measured"]["as_predicted"] is True
+
+
 def test_seats(folder: Path, mpc_command: Run):
     """Roles in order of first appearance; the parties that remain get a name."""
 
@@ -210,6 +244,10 @@ def test_missing_files(folder: Path, mpc_command: Run):
         (("cost", "study.py", *SHAPES, "--shape", "a=2x3"), 2, "given twice"),
         (("cost", "study.py", "--shape", "a=twoxthree"), 2, "a=500x30"),
         (("cost", "study.py", "--shape", "a=2x3:float"), 2, "no dtype 'float'"),
+        (("cost", "study.py", "--shape", "a=2x3:field.2^61"), 2, "no dtype 'field.2^61'"),
+        (("cost", "study.py", "--shape", "a=2x3:fixed128.70"), 2, "from 1 to 60"),
+        (("cost", "study.py", "--dtype", "int64", *SHAPES), 2, "--dtype int64"),
+        (("cost", "study.py", "--shape", "a=2x3:fixed128.40", "--shape", "b=2x3:fixed32.8"), 1, "mpc.fixed128(8)"),
         (("run", "study.py", *DATA, "--protocol", "magic"), 2, "there are additive, helper"),
         (("run", "study.py", *DATA, "--parties", "2"), 2, "takes 3 parties"),
         (("run", "study.py", *DATA, "--protocol", "additive", "--truncation", "up"), 2, "choose dither, floor, nearest"),
