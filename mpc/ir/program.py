@@ -222,21 +222,23 @@ class Schedule:
         self.first_out: list[int] = []  # number of each equation's first result
         self.offset: list[int] = []  # of its randomness addresses
         self.missing: list[int] = []  # operands that other equations produce
-        self.consumers: dict[int, list[int]] = {}  # value -> equations that wait for it
-        self.uses: dict[int, int] = {}  # value -> number of readers
+        self.readers: list[list[int]] = [[] for _ in range(first)]  # value -> equations that read it, once for each time
         value, node = first, 0
         for i, e in enumerate(program.eqns):
             self.first_out.append(value)
             self.offset.append(node)
-            value, node = value + len(e.types), node + e.span
-            waits = [v for v in set(e.ins) if v >= first]
-            self.missing.append(len(waits))
-            for v in waits:
-                self.consumers.setdefault(v, []).append(i)
+            missing = 0
             for v in e.ins:
-                self.uses[v] = self.uses.get(v, 0) + 1
+                self.readers[v].append(i)
+                missing += v >= first
+            self.missing.append(missing)
+            self.readers.extend([] for _ in e.types)
+            value += len(e.types)
+            node += e.span if e.body else 1
+        self.span = node
+        self.uses = list(map(len, self.readers))  # value -> how often it is read, by the result too
         for v in program.outs:
-            self.uses[v] = self.uses.get(v, 0) + 1
+            self.uses[v] += 1
 
 
 def first_difference(mine: Program, theirs: Program, me: str = "here", them: str = "there") -> str:

@@ -20,7 +20,7 @@ from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
 from ..ring.ring import blank, words_for
 from ..ring.rings import ring_of
-from .clock import Clock
+from .clock import Clock, Task
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
@@ -34,12 +34,18 @@ class Context:
     protocol: Protocol
     epoch: int
     inputs: dict[int, Part] = field(default_factory=dict)  # slot -> my own input values
-    observe: Observer = lambda eqn, where, exchange: None  # told of every exchange, the equation it belongs to and its line
+    observe: Observer | None = None  # told of every exchange, the equation it belongs to and its line
     # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
     steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clock: Clock | None = None  # told which equation is at work
+    latest: tuple[Eqn, Where] | None = None  # that exchanged, and the line of the equations around it: see `line_of`
+
+    @property
+    def at_work(self) -> Task | None:
+        """The latest equation that exchanged."""
+        return Task(self.latest[0].op, str(line_of(*self.latest))) if self.latest else None
 
     @cached_property
     def clear(self) -> Protocol:
@@ -61,65 +67,68 @@ def interpret(
     line of equations that name none (bodies of library operations). `within`: whether the enclosing programs wait for this
     one alone.
     """
-    plan, eqns = program.schedule, program.eqns
-    env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
-    missing, uses = list(plan.missing), dict(plan.uses)
+    plan, eqns, clock, observe = program.schedule, program.eqns, ctx.clock, ctx.observe
+    first_out, readers, offset = plan.first_out, plan.readers, plan.offset
+    env: list[Any] = [*args, *(c for _, c in program.consts), *[None] * (len(readers) - len(args) - len(program.consts))]
+    missing, uses = plan.missing.copy(), plan.uses.copy()
     ready = [i for i, count in enumerate(missing) if not count]
-    live: dict[int, tuple[Name, Generator[Exchange, Any, Any]]] = {}
+    live: dict[int, tuple[Name, Callable[[Any], Exchange]]] = {}
     waiting: dict[int, Exchange] = {}
-    clock, observe = ctx.clock, ctx.observe
+    Name(ctx.epoch, base + plan.span)  # raises where addresses do not suffice
+    first = Name(ctx.epoch, base)
 
     def finish(i: int, name: Name, result: Any) -> None:
-        v, eqn = plan.first_out[i], eqns[i]
+        v = first_out[i]
         values = result if type(result) is list else (result,)
-        for k, _ in enumerate(eqn.types):
-            value = values[k]
-            if isinstance(value, Share):
+        for k, value in zip(range(len(eqns[i].types)), values, strict=False):
+            if type(value) is Share:
                 made = value
                 while made.parent is not None:
                     made = made.parent
                 if made.origin is None:
                     made.origin = Origin(name, k)
-            env[v + k] = value
-            for j in plan.consumers.get(v + k, ()):
+            if uses[v + k]:
+                env[v + k] = value
+            for j in readers[v + k]:
                 missing[j] -= 1
                 if not missing[j]:
                     heapq.heappush(ready, j)
-        for v in eqn.ins:
-            uses[v] -= 1
-            if not uses[v]:
-                env.pop(v, None)  # what nobody reads any more is freed
 
     def alone() -> bool:
         return len(live) == 1 and not ready and within()
 
     def advance(i: int, inbox: Any) -> None:
-        eqn = eqns[i]
-        line = eqn.where if eqn.where.line else where
-        name, step = live[i]
+        name, send = live[i]
         try:
-            ex = step.send(inbox) if clock is None else clock.call(eqn, line, step.send, inbox)
+            ex = send(inbox)
         except StopIteration as end:
             del live[i]
             finish(i, name, end.value)
-        else:
-            waiting[i] = ex
-            if eqn.body is None or _defines(ctx.protocol, eqn.op):
-                observe(eqn, line, ex)
+            return
+        waiting[i] = ex
+        eqn = eqns[i]
+        if eqn.body is None or _defines(ctx.protocol, eqn.op):
+            ctx.latest = eqn, where
+            if observe is not None:
+                observe(eqn, line_of(eqn, where), ex)
 
     while True:
         while ready:
             i = heapq.heappop(ready)
-            eqn = eqns[i]
-            line = eqn.where if eqn.where.line else where
-            name = Name(ctx.epoch, base + plan.offset[i])
-            ins = [env[v] for v in eqn.ins]
+            eqn, name = eqns[i], first.after(offset[i])
+            ins = []
+            for v in eqn.ins:
+                ins.append(env[v])
+                uses[v] -= 1
+                if not uses[v]:
+                    env[v] = None  # what nobody reads any more is freed
             if clock is None:
-                step = start(eqn, ins, ctx, name, line, alone)
+                step = start(eqn, ins, ctx, name, where, alone)
             else:
-                step = clock.call(eqn, line, start, eqn, ins, ctx, name, line, alone)
+                step = clock.call(eqn, line_of(eqn, where), start, eqn, ins, ctx, name, where, alone)
             if type(step) is GeneratorType:
-                live[i] = name, step
+                send = step.send
+                live[i] = name, send if clock is None else partial(clock.call, eqn, line_of(eqn, where), send)
                 advance(i, None)
             else:
                 finish(i, name, step)
@@ -136,21 +145,27 @@ def interpret(
             advance(i, inbox)
 
 
+def line_of(eqn: Eqn, where: Where) -> Where:
+    """The equation's line, or that of the one whose body it is in."""
+    return eqn.where if eqn.where.line else where
+
+
 def start(eqn: Eqn, ins: list[Value], ctx: Context, name: Name, where: Where, alone: Callable[[], bool]) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
-    op, protocol = eqn.op, ctx.protocol
-    if op == "fori":
-        return _repeat(eqn, ins, ctx, name.node, where, alone)
-    if eqn.body is not None and not _defines(protocol, op):
-        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone)
-    if op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
-        return ins[0] if protocol.me in eqn.params["to"] else None
-    result = eqn.types[0]
-    if not result.secret and ins and op in OPS and not any(isinstance(x, Share) for x in ins):
-        return _public(eqn, ins, ctx, Tape(name))
+    op, protocol, result = eqn.op, ctx.protocol, eqn.types[0]
+    if eqn.body is not None:
+        if op == "fori":
+            return _repeat(eqn, ins, ctx, name.node, line_of(eqn, where), alone)
+        if not _defines(protocol, op):
+            return interpret(eqn.body, ins, ctx, name.node + 1, line_of(eqn, where), alone)
+    if not result.secret and ins and not any(isinstance(x, Share) for x in ins):
+        if op == "reveal":  # of a constant, which nobody need be told
+            return ins[0] if protocol.me in eqn.params["to"] else None
+        if op in OPS:
+            return _public(eqn, ins, ctx, Tape(name))
     if op in LOCAL:
         return LOCAL[op](protocol, ins, eqn.params)
-    tape = Tape(name, wide=WIDE in eqn.params)
+    tape = Tape(name, 0, None, WIDE in eqn.params)
     if op == "input":
         return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
     if op == "random":
@@ -198,10 +213,10 @@ def _elementwise(eqn: Eqn, ins: Sequence[Value]) -> bool:
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, *xs: Value) -> Steps[Share]:
     op, params = eqn.op, eqn.params
-    if WIDE in params:  # the tape says it to whatever compares
-        params = {k: v for k, v in params.items() if k != WIDE}
     if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
+    if WIDE in params:  # the tape says it to whatever compares
+        params = {k: v for k, v in params.items() if k != WIDE}
     if op == "and_" and not all(isinstance(x, Share) for x in xs):
         x, c = (xs[0], xs[1]) if isinstance(xs[0], Share) else (xs[1], xs[0])
         return _now(protocol.mask_bits(x, np.broadcast_to(c, x.shape)))  # type: ignore[arg-type]
