@@ -55,13 +55,14 @@ class Shared(ZeroMQ):
         os.close(descriptor)
         base = ffi.from_buffer(memory)  # keeps the mapping
         self._base = base
-        self._bells = [base + p * _BELL for p in range(parties)]
-        self._pipes = {
-            (i, j): base + parties * _BELL + (i * parties + j) * (_HEAD + CAPACITY)
-            for i in range(parties)
-            for j in range(parties)
-        }
         peers = [p for p in range(parties) if p != me]
+        self._bells = [base + p * _BELL for p in range(parties)]
+
+        def pipe(i: int, j: int) -> Any:
+            return base + parties * _BELL + (i * parties + j) * (_HEAD + CAPACITY)
+
+        self._pipes_to = {p: pipe(me, p) for p in peers}
+        self._pipes_from = {p: pipe(p, me) for p in peers}
         self._to = {p: Lane(session, me, p) for p in peers}
         self._from = {p: Lane(session, p, me) for p in peers}
         self._aside: dict[int, bytearray] = {p: bytearray() for p in peers}  # taken out of full pipes before it was due
@@ -74,14 +75,17 @@ class Shared(ZeroMQ):
             raise self._over
         if time.monotonic() > self._look:  # who only sends sees here that somebody is gone
             self._look_around(round)
-        plan = layout_of(arrays)
-        lane = self._to[peer]
-        frames = [lane.join(round, plan, arrays)] if plan.joined else lane.split(round, plan, arrays)
-        pipe, bell = self._pipes[self.me, peer], self._bells[peer]
-        for data in frames:
-            size = len(data)
-            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), size)
+        plan, lane, pipe, bell = layout_of(arrays), self._to[peer], self._pipes_to[peer], self._bells[peer]
+        if plan.joined:
+            frame = lane.join(round, plan, arrays)
+            size = len(frame)
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, frame, size)
             if done < size:
+                self._push(peer, memoryview(frame)[done:], round)
+            return
+        for data in lane.split(round, plan, arrays):
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), len(data))
+            if done < len(data):
                 self._push(peer, memoryview(data)[done:], round)
 
     def recv(self, peer: int, round: int, specs: Sequence[Spec]) -> list[Array]:
@@ -95,15 +99,15 @@ class Shared(ZeroMQ):
         head = bytearray(size)
         try:
             got = self._get(peer, head, size, _SLICE)
-            if got < size:
+            if got < HEADER:
                 self._wait(peer, memoryview(head)[got:HEADER], round)
-            if head[:HEADER] != header:
+            if not head.startswith(header):
                 lane.explain(head[:HEADER], round, plan)
                 raise ProtocolError(peer, "a control message where data are due", round)
             if got < size:
                 self._wait(peer, memoryview(head)[max(got, HEADER) :], round)
             if plan.joined:
-                return lane.open([head], header, round, plan)  # type: ignore[return-value]  # the header is as expected
+                return lane.arrays(head, plan)
             arrays = [np.empty(shape, dtype) for dtype, shape, _ in plan.places]
             for array in arrays:
                 self._wait(peer, array.reshape(-1).view(np.uint8).data, round)
@@ -120,8 +124,8 @@ class Shared(ZeroMQ):
             memoryview(target)[:size] = aside[:size]
             del aside[:size]
             return size
-        pipe, bells = self._pipes[peer, self.me], self._bells
-        return int(lib.mpc_pipe_get(pipe, CAPACITY, bells[peer], bells[self.me], ffi.from_buffer(target), size, wait))
+        ends = self._pipes_from[peer], CAPACITY, self._bells[peer], self._bells[self.me]
+        return lib.mpc_pipe_get(*ends, ffi.from_buffer(target), size, wait)  # type: ignore[no-any-return]
 
     def _wait(self, peer: int, target: memoryview, round: int) -> None:
         """Fills `target` with what `peer` sends."""
@@ -142,7 +146,7 @@ class Shared(ZeroMQ):
 
     def _push(self, peer: int, data: memoryview, round: int) -> None:
         """Sends what did not fit into the pipe at once."""
-        pipe, bells, link = self._pipes[self.me, peer], self._bells, self._links[peer]
+        pipe, bells, link = self._pipes_to[peer], self._bells, self._links[peer]
         progress = time.monotonic()
         while data:
             lib.mpc_pipe_await_room(pipe, CAPACITY, bells[peer], bells[self.me], _SLICE)
@@ -165,7 +169,7 @@ class Shared(ZeroMQ):
     def make_way(self) -> None:
         """Takes aside what stands in full pipes to this party, so that parties who wait for each other go on."""
         for peer, aside in self._aside.items():
-            pipe = self._pipes[peer, self.me]
+            pipe = self._pipes_from[peer]
             if lib.mpc_pipe_full(pipe):
                 block = bytearray(CAPACITY)
                 got = lib.mpc_pipe_get(

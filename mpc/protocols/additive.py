@@ -82,9 +82,9 @@ SILENT = Exchange({}, {}, False)  # where a dealer deals: of who neither deals n
 
 @lru_cache(maxsize=1 << 12)  # a program has few shapes
 def _truncation_specs(ring: Ring, shape: tuple[int, ...], bits: int, *chained: int) -> tuple[Spec, ...]:
-    """What a truncation deals: a word for a product that is `chained` to a truncation by so many bits, then shares of r >> bits
-    and of r's top bit (mod 2^bits is enough)."""
-    return (*((ring.short(b).str, shape) for b in chained), (ring.word.str, shape), (ring.short(bits).str, shape))
+    """What a truncation deals: shares of r >> bits and of r's top bit (mod 2^bits is enough), then a word for a product that is
+    `chained` to a truncation by so many bits."""
+    return ((ring.word.str, shape), *((ring.short(b).str, shape) for b in (bits, *chained)))
 
 
 class Additive(Protocol):
@@ -164,19 +164,18 @@ class Additive(Protocol):
 
         `deal` is called at the dealer alone and returns arrays as `dealt` specifies, for the last evaluator.
         """
+        if not (words or bits):
+            return Received([], [], (yield from self.dealing(dealt, deal)))
         count = len(words)
         mine = list(map(self.ring.solid, (*words, *bits)))
         if self.deals:
-            yield Exchange({self.last: deal()} if deal else {}, {}, bool(mine))
+            yield Exchange({self.last: deal()}, {}) if deal else IDLE
             return Received(mine[:count], mine[count:], None)
-        for_me = bool(dealt) and self.me == self.last
-        if not mine:  # nobody waits for a peer
-            got = yield Exchange({}, {self.dealer: list(dealt)}, False) if for_me else SILENT
-            return Received([], [], got[self.dealer] if for_me else None)
         specs = list(map(spec_of, mine))
-        expected: dict[int, list[Spec]] = dict.fromkeys(self.peers, specs)
+        expected: dict[int, Sequence[Spec]] = dict.fromkeys(self.peers, specs)
+        for_me = dealt and self.me == self.last
         if for_me:
-            expected[self.dealer] = list(dealt)
+            expected[self.dealer] = dealt
         got = yield Exchange(dict.fromkeys(self.peers, mine), expected)
         others = list(map(got.__getitem__, self.peers))
         corrections = got[self.dealer] if for_me else None
@@ -185,6 +184,17 @@ class Additive(Protocol):
         theirs = list(zip(*others, strict=True))
         sums = [self.ring.total(arrays) for arrays in theirs[:count]]
         return Received(sums, [self.ring.xor(arrays) for arrays in theirs[count:]], corrections)
+
+    def dealing(self, dealt: Sequence[Spec], deal: Deal | None) -> Steps[list[Array] | None]:
+        """`exchange` where nothing is opened, so that nobody waits for a peer: what was dealt to me."""
+        if not dealt or (self.me != self.last and not self.deals):
+            yield SILENT
+            return None
+        if self.deals:
+            assert deal is not None
+            yield Exchange({self.last: deal()}, {}, False)
+            return None
+        return (yield Exchange({}, {self.dealer: dealt}, False))[self.dealer]
 
     def masked(self, *xs: Share) -> Steps[list[Opening]]:
         """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then
@@ -280,9 +290,9 @@ class Additive(Protocol):
         round; the dealer's product moves into the mask of the opening, so it is never sent. Two evaluators: one product
         per party, 2xy = (x_open - 2 r_0)(y_open - 2 s_0) + (x_open - 2 r_1)(y_open - 2 s_1) - 2 (r_0 - r_1)(s_0 - s_1).
         """
-        if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
+        if f is MUL and bits and rounding == "dither" and x is not y:
             for a, b in ((x, y), (y, x)):
-                if a.settled is not None and a.settled.chains and a.opening is None:
+                if a.settled is not None and a.settled.chains and a.opening is None and x.shape == y.shape:
                     return self._chained(tape, a, a.settled, b, bits)
         return self._opened(tape, f, x, y, bits, rounding)
 
@@ -324,24 +334,24 @@ class Additive(Protocol):
         y = F - q open: t F - C q - w r_m q = t y - (r >> s) q, and the dealer knows that last product. Not for matrix
         products: w, which the dealer does not know, would stand inside the sum.
         """
-        (opened,) = yield from self.masked(y)
+        opened = _opening(y) if _is_open(y) else (yield from self.masked(y))[0]
         hi, top, word = self.own(tape, Field.HI), self.own(tape, Field.TOP), self.own(tape, Field.CHAIN)
-        rho, known = tape.name.field(Field.RHO), list[Array]()
+        rho, known = tape.name.field(Field.RHO), []
 
         def deal() -> list[Array]:
             assert settled.mask is not None
             every = self.every(tape, Field.CHAIN)
             wrap, hidden = self.exact.chain_deal(settled.mask, self.mask_total(y), settled.bits, every, rho)
             known.append(hidden)
-            return [wrap, *self.exact.trunc_deal(hidden, bits, hi, top)]
+            return [*self.exact.trunc_deal(hidden, bits, hi, top), wrap]
 
         specs = _truncation_specs(self.exact, t.shape, bits, settled.bits)
-        dealt = (yield from self.exchange(dealt=specs, deal=deal)).dealt
+        dealt = yield from self.dealing(specs, deal)
         offset = self.offset(bits, "dither") if self.first else 0
-        own = dealt[0] if dealt else None
-        z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, own, word, rho)
+        wrap = dealt[2] if dealt else None
+        z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, wrap, word, rho)
         others = (yield from self.exchange([z])).words[0]
-        return self._truncated(z, others, bits, dealt[1:] if dealt else None, known, hi, top)
+        return self._truncated(z, others, bits, dealt[:2] if dealt else None, known, hi, top)
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""

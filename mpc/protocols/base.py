@@ -35,7 +35,7 @@ class Exchange(NamedTuple):
     is not a round: material a dealer sent ahead, and all chunks of a pipeline but the first."""
 
     send: Mapping[int, list[Array]]
-    recv: Mapping[int, list[Spec]]
+    recv: Mapping[int, Sequence[Spec]]
     turn: bool = True
 
 
@@ -203,7 +203,8 @@ class Share:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.parts[0].shape)
+        shape: tuple[int, ...] = self.parts[0].shape
+        return shape
 
     @property
     def size(self) -> int:

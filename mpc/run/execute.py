@@ -28,20 +28,20 @@ Progress = Callable[[int, int, Task | None], None]  # rounds done, bytes sent an
 PROGRESS_SECONDS = 0.1  # between two reports
 
 
-class _Arrival:
+class _Arrival(dict[int, list[Array]]):
     """What one yield expects. Messages are taken from the channel when somebody looks, in the order they were sent."""
 
-    __slots__ = ("arrays", "party", "specs", "step")
+    __slots__ = ("party", "specs", "step")
 
-    def __init__(self, party: Party, step: int, specs: Mapping[int, Sequence[Spec]]) -> None:
-        self.party, self.step, self.specs = party, step, specs
-        self.arrays: dict[int, list[Array]] = {}
+    def __init__(self, party: Party, specs: Mapping[int, Sequence[Spec]]) -> None:
+        self.party, self.step, self.specs = party, party.step, specs
+        for peer in specs:
+            party.expected[peer].append(self)
 
-    def __getitem__(self, peer: int) -> list[Array]:
-        arrays = self.arrays
-        while peer not in arrays:
+    def __missing__(self, peer: int) -> list[Array]:
+        while peer not in self:
             self.party.receive(peer)
-        return arrays[peer]
+        return self[peer]
 
 
 class _Flow:
@@ -63,7 +63,7 @@ class _Flow:
         if self.passed // self.MARK > self.marks:
             self.marks = self.passed // self.MARK
             if self.deals:
-                self.answers.append(self.party.expect({self.peer: [("|u1", (0,))]}))
+                self.answers.append(_Arrival(self.party, {self.peer: [("|u1", (0,))]}))
                 if len(self.answers) > self.behind:
                     self.answers.popleft()[self.peer]
             else:
@@ -154,13 +154,13 @@ class Party:
         self.store: dict[int, Value] = {}
         self.deals = self.protocol.stream is not None and self.protocol.stream[0] == me
         self._measured = Measured()  # of the present run
+        self._recv: dict[int, Callable[[int, int, Sequence[Spec]], list[Array]]] = {}  # of the present run
         self._ahead: Callable[[], None] | None = None  # what to call once all is dealt
         self.step = 0  # yields so far: the round number in the frames
         stream = self.protocol.stream if prepared is None else None
         self._flow = _Flow(self, *stream) if stream and me in stream else None
-        self._expected: dict[int, deque[_Arrival]] = {
-            p: deque() for p in range(n + protocol.has_dealer) if p != me
-        }
+        # yields that have not had their message, by who sends it
+        self.expected: dict[int, deque[_Arrival]] = {p: deque() for p in range(n + protocol.has_dealer) if p != me}
 
     def _agree_on_seeds(self) -> dict[int, bytes]:
         """One seed a pair, drawn by the lower number."""
@@ -239,6 +239,11 @@ class Party:
         begin()
         measured = Measured(deals=self.deals, clock=clock)
         self._measured, self._ahead = measured, hold if self.deals else None
+        self._recv = dict.fromkeys(self.expected, self.channel.recv)
+        if self.prepared is not None:
+            self._recv[self.n] = self.prepared.recv
+        if clock is not None:
+            self._recv = {p: partial(clock.wait, p, recv) for p, recv in self._recv.items()}
         if self._flow is not None:
             self._flow.behind = _Flow.BEHIND if hold is None else 1 << 30
         if hold is not None and self.protocol.stream is not None and not self.deals:
@@ -284,7 +289,7 @@ class Party:
             try:
                 ex = steps.send(arrival)
             except StopIteration as end:
-                for peer, queue in self._expected.items():  # what nobody looked at still belongs to this run
+                for peer, queue in self.expected.items():  # what nobody looked at still belongs to this run
                     while queue:
                         self.receive(peer)
                 results: list[Any] = end.value
@@ -295,7 +300,7 @@ class Party:
                 flow.before(ex)
             for peer, arrays in outgoing.items():
                 send(peer, self.step, arrays)
-            arrival = self.expect(incoming) if incoming else None  # nobody looks where nothing comes
+            arrival = _Arrival(self, incoming) if incoming else None  # nobody looks where nothing comes
             if turn:
                 measured.rounds += 1
                 if clock is not None:
@@ -304,24 +309,13 @@ class Party:
                 due = time.monotonic() + PROGRESS_SECONDS
                 report()
 
-    def expect(self, specs: Mapping[int, Sequence[Spec]]) -> _Arrival:
-        """What these peers will send at the present yield."""
-        arrival = _Arrival(self, self.step, specs)
-        for peer in specs:
-            self._expected[peer].append(arrival)
-        return arrival
-
     def receive(self, peer: int) -> None:
         """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
-        arrival = self._expected[peer].popleft()
+        arrival = self.expected[peer].popleft()
         if self._ahead is not None:
             self._dealt()
-        start, recv, clock = time.perf_counter(), self.channel.recv, self._measured.clock
-        if self.prepared is not None and peer == self.n:
-            recv = self.prepared.recv
-        if clock is not None:
-            recv = partial(clock.wait, peer, recv)
-        arrival.arrays[peer] = recv(peer, arrival.step, arrival.specs[peer])
+        start = time.perf_counter()
+        arrival[peer] = self._recv[peer](peer, arrival.step, arrival.specs[peer])
         waited = self._measured.waited
         waited[peer] = waited.get(peer, 0.0) + time.perf_counter() - start
 

@@ -40,11 +40,11 @@ class Context:
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clock: Clock | None = None  # told which equation is at work
-    latest: tuple[Eqn, Where] | None = None  # that exchanged, and the line of the equations around it: see `line_of`
+    latest: tuple[Eqn, Where] | None = None  # that began, and the line of the equations around it: see `line_of`
 
     @property
     def at_work(self) -> Task | None:
-        """The latest equation that exchanged."""
+        """The latest equation that began."""
         return Task(self.latest[0].op, str(line_of(*self.latest))) if self.latest else None
 
     @cached_property
@@ -79,17 +79,16 @@ def interpret(
 
     def finish(i: int, name: Name, result: Any) -> None:
         v = first_out[i]
-        values = result if type(result) is list else (result,)
-        for k, value in zip(range(len(eqns[i].types)), values, strict=False):
+        for k, value in enumerate(result[: len(eqns[i].types)] if type(result) is list else (result,), v):
             if type(value) is Share:
                 made = value
                 while made.parent is not None:
                     made = made.parent
                 if made.origin is None:
-                    made.origin = Origin(name, k)
-            if uses[v + k]:
-                env[v + k] = value
-            for j in readers[v + k]:
+                    made.origin = Origin(name, k - v)
+            if uses[k]:
+                env[k] = value
+            for j in readers[k]:
                 missing[j] -= 1
                 if not missing[j]:
                     heapq.heappush(ready, j)
@@ -106,19 +105,16 @@ def interpret(
             finish(i, name, end.value)
             return
         waiting[i] = ex
-        eqn = eqns[i]
-        if eqn.body is None or _defines(ctx.protocol, eqn.op):
-            ctx.latest = eqn, where
-            if observe is not None:
-                observe(eqn, line_of(eqn, where), ex)
+        if observe is not None and (eqns[i].body is None or _defines(ctx.protocol, eqns[i].op)):
+            observe(eqns[i], line_of(eqns[i], where), ex)
 
     while True:
         while ready:
             i = heapq.heappop(ready)
             eqn, name = eqns[i], first.after(offset[i])
-            ins = []
+            ctx.latest = eqn, where
+            ins = [env[v] for v in eqn.ins]
             for v in eqn.ins:
-                ins.append(env[v])
                 uses[v] -= 1
                 if not uses[v]:
                     env[v] = None  # what nobody reads any more is freed
