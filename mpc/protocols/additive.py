@@ -177,13 +177,22 @@ class Additive(Protocol):
         if for_me:
             expected[self.dealer] = dealt
         got = yield Exchange(dict.fromkeys(self.peers, mine), expected)
-        others = list(map(got.__getitem__, self.peers))
+        theirs = list(zip(*map(got.__getitem__, self.peers), strict=True))
         corrections = got[self.dealer] if for_me else None
-        if len(others) == 1:
-            return Received(others[0][:count], others[0][count:], corrections)
-        theirs = list(zip(*others, strict=True))
-        sums = [self.ring.total(arrays) for arrays in theirs[:count]]
-        return Received(sums, [self.ring.xor(arrays) for arrays in theirs[count:]], corrections)
+        bits = [self.ring.xor(arrays) for arrays in theirs[count:]]
+        return Received(list(map(self.ring.total, theirs[:count])), bits, corrections)
+
+    def opened(self, *words: Array) -> Steps[list[Array]]:
+        """`exchange` where nothing but words is opened: the sums of what the other evaluators opened."""
+        mine = list(map(self.ring.solid, words))
+        if self.deals:
+            yield IDLE
+            return mine
+        specs = list(map(spec_of, mine))
+        got = yield Exchange(dict.fromkeys(self.peers, mine), dict.fromkeys(self.peers, specs))
+        if self.evaluators == 2:
+            return got[self.peers[0]]
+        return list(map(self.ring.total, zip(*map(got.__getitem__, self.peers), strict=True)))
 
     def dealing(self, dealt: Sequence[Spec], deal: Deal | None) -> Steps[list[Array] | None]:
         """`exchange` where nothing is opened, so that nobody waits for a peer: what was dealt to me."""
@@ -210,8 +219,8 @@ class Additive(Protocol):
                 x.opening = PENDING
                 name, field, at = x.origin
                 masked.append(self.ring.mask(x.parts[0], Stream(self.key, name.field(field), at)))
-            got = yield from self.exchange([m for m, _ in masked])
-            for x, (m, r), other in zip(new, masked, got.words, strict=True):
+            others = yield from self.opened(*(m for m, _ in masked))
+            for x, (m, r), other in zip(new, masked, others, strict=True):
                 x.opening = Opening(self.ring.add(m, other), r)
         while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
             yield IDLE
@@ -350,7 +359,7 @@ class Additive(Protocol):
         offset = self.offset(bits, "dither") if self.first else 0
         wrap = dealt[2] if dealt else None
         z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, wrap, word, rho)
-        others = (yield from self.exchange([z])).words[0]
+        (others,) = yield from self.opened(z)
         return self._truncated(z, others, bits, dealt[:2] if dealt else None, known, hi, top)
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:

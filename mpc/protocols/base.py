@@ -187,7 +187,7 @@ class Share:
     is opened through the share it is made from, so the same mask never hides two different secrets.
     """
 
-    __slots__ = ("masks", "opening", "origin", "parent", "parts", "settled", "view")
+    __slots__ = ("known", "masks", "opening", "origin", "parent", "parts", "settled", "view")
 
     def __init__(
         self,
@@ -200,6 +200,7 @@ class Share:
         self.opening: Opening | None = None
         self.settled: Settled | None = None
         self.masks: list[Array] | None = None  # a dealer's copy of the mask's shares
+        self.known: Share | None = None  # the same secret as the gates of another protocol know it
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import Array, Ring, blank
-from .additive import Received
+from .additive import KEPT, Received
 from .base import (
     IDLE,
     OPERAND,
@@ -200,18 +200,22 @@ class Replicated(Protocol):
         y = yield from turned(role, gate(self.roles[role], tape, *(self._as_opened(role, x) for x in xs)))
         return self._summands(tape, y)
 
-    def _summands(self, tape: Tape, y: Share) -> Share:
-        z = Share(y.parts)
-        z.settled = y.settled if tape.chunk is None else None  # only parties 0 and 1 go on from there
-        return z
+    def _known(self, x: Share, keep: Share) -> Share:
+        """`_as_opened` in role 0, kept at a small share for the next time."""
+        opened = self._as_opened(0, x)
+        if x.size <= KEPT:
+            keep.known = opened
+        return opened
 
-    def _settled(self, x: Share) -> Share | None:
-        """x as parties 0 and 1 hold it, if they truncated it and it has not been replicated since."""
-        if x.settled is None or is_replicated(x) or self._root(x).opening is not None:
-            return None
-        y = Share(x.parts)
-        y.settled = x.settled
+    def _summands(self, tape: Tape, y: Share) -> Share:
+        """What a gate of a role has just made, as the result of one of mine."""
+        if tape.chunk is not None:
+            y.settled = None  # only parties 0 and 1 go on from there
         return y
+
+    def _goes_on(self, x: Share) -> bool:
+        """Whether parties 0 and 1 still hold x as they truncated it: it has not been replicated since."""
+        return x.settled is not None and not is_replicated(x) and self._root(x).opening is None
 
     # ---- input and output ----
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:
@@ -273,11 +277,10 @@ class Replicated(Protocol):
             return Share((self.ring.product(f, a_next, b, z),))
         if f is MUL and rounding == "dither" and x is not y and x.shape == y.shape:
             for t, other in ((x, y), (y, x)):
-                settled = self._settled(t) if t.settled is not None and t.settled.chains else None
-                if settled is not None:  # what was opened for t serves its product as well
-                    (other,) = yield from self.replicated(other)
-                    opened = self._as_opened(0, other)
-                    return self._summands(tape, (yield from self.roles[0].bilinear(tape, f, settled, opened, bits, rounding)))
+                if t.settled is not None and t.settled.chains and self._goes_on(t):
+                    # what was opened for t serves its product as well
+                    opened = other.known or self._known((yield from self.replicated(other))[0], other)
+                    return self._summands(tape, (yield from self.roles[0].bilinear(tape, f, t, opened, bits, rounding)))
 
         def truncated(role: Role, tape: Tape, a: Share, b: Share) -> Steps[Share]:
             return role.bilinear(tape, f, a, a if x is y else b, bits, rounding)
@@ -325,8 +328,8 @@ class Replicated(Protocol):
 
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 3 rounds. Of what was just truncated, from the word opened there (see `additive`)."""
-        if (settled := self._settled(x)) is not None:
-            return self._summands(tape, (yield from self.roles[0].relu(tape, settled)))
+        if self._goes_on(x):
+            return self._summands(tape, (yield from self.roles[0].relu(tape, x)))
         return (yield from self.gate(lambda role, tape, a: role.relu(tape, a, bits), tape, x))
 
     def thresholds(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:

@@ -12,14 +12,14 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from typing import Any
 
-from .. import _native
+from .._native import __file__ as library
 from .._native import ffi, lib
 from ..errors import UsageError
 
 
 class Kernels:
-    """The kernels of one tier as Python functions (native/calls.inc) that take arrays (C-contiguous, of whole elements), numbers
-    and None (a null pointer)."""
+    """The kernels of one tier as Python functions (native/calls.inc): they take arrays (C-contiguous, of whole elements),
+    numbers and None (a null pointer)."""
 
     def __init__(self, tier: str) -> None:
         calls = _calls().of_tier(tier)
@@ -35,7 +35,7 @@ class Kernels:
 @cache
 def _calls() -> Any:
     """The second module of the native library: the import system finds only the one that a file is named after."""
-    loader = ExtensionFileLoader("mpc._calls", _native.__file__)
+    loader = ExtensionFileLoader("mpc._calls", library)
     spec = spec_from_loader(loader.name, loader)
     assert spec is not None
     module = module_from_spec(spec)
