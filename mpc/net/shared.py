@@ -61,13 +61,13 @@ class Shared(ZeroMQ):
         def pipe(i: int, j: int) -> Any:
             return base + parties * _BELL + (i * parties + j) * (_HEAD + CAPACITY)
 
-        self._pipes_to = {p: pipe(me, p) for p in peers}
-        self._pipes_from = {p: pipe(p, me) for p in peers}
-        self._to = {p: Lane(session, me, p) for p in peers}
-        self._from = {p: Lane(session, p, me) for p in peers}
+        to, came = {p: Lane(session, me, p) for p in peers}, {p: Lane(session, p, me) for p in peers}
+        # by peer: our lane there, its pipe, and whom to wake; the peer's lane here, and how its pipe is read
+        self._out = {p: (to[p], pipe(me, p), self._bells[p]) for p in peers}
+        self._into = {p: (came[p], (pipe(p, me), CAPACITY, self._bells[p], self._bells[me])) for p in peers}
         self._aside: dict[int, bytearray] = {p: bytearray() for p in peers}  # taken out of full pipes before it was due
         super().__init__(me, parties, addresses, session, **options)
-        self.meter = Meter(self._to, self._from)
+        self.meter = Meter(to, came)
 
     def send(self, peer: int, round: int, arrays: Sequence[Array]) -> None:
         """See `Channel.send`. Waits where a pipe is full, and meanwhile takes in what is meant for this party."""
@@ -75,7 +75,7 @@ class Shared(ZeroMQ):
             raise self._over
         if time.monotonic() > self._look:  # who only sends sees here that somebody is gone
             self._look_around(round)
-        plan, lane, pipe, bell = layout_of(arrays), self._to[peer], self._pipes_to[peer], self._bells[peer]
+        plan, (lane, pipe, bell) = layout_of(arrays), self._out[peer]
         if plan.joined:
             frame = lane.join(round, plan, arrays)
             size = len(frame)
@@ -92,13 +92,15 @@ class Shared(ZeroMQ):
         """See `Channel.recv`."""
         if self._over:
             raise self._over
-        plan = layout(tuple(specs))
-        lane = self._from[peer]
+        plan, (lane, pipe) = layout(tuple(specs)), self._into[peer]
         header = lane.header(round, plan)
         size = HEADER + plan.size if plan.joined else HEADER
         head = bytearray(size)
         try:
-            got = self._get(peer, head, size, _SLICE)
+            if self._aside[peer]:
+                got = self._get(peer, head, size, _SLICE)
+            else:  # not through _get: a call less
+                got = lib.mpc_pipe_get(*pipe, ffi.from_buffer(head), size, _SLICE)
             if got < HEADER:
                 self._wait(peer, memoryview(head)[got:HEADER], round)
             if not head.startswith(header):
@@ -124,8 +126,7 @@ class Shared(ZeroMQ):
             memoryview(target)[:size] = aside[:size]
             del aside[:size]
             return size
-        ends = self._pipes_from[peer], CAPACITY, self._bells[peer], self._bells[self.me]
-        return lib.mpc_pipe_get(*ends, ffi.from_buffer(target), size, wait)  # type: ignore[no-any-return]
+        return lib.mpc_pipe_get(*self._into[peer][1], ffi.from_buffer(target), size, wait)  # type: ignore[no-any-return]
 
     def _wait(self, peer: int, target: memoryview, round: int) -> None:
         """Fills `target` with what `peer` sends."""
@@ -146,11 +147,11 @@ class Shared(ZeroMQ):
 
     def _push(self, peer: int, data: memoryview, round: int) -> None:
         """Sends what did not fit into the pipe at once."""
-        pipe, bells, link = self._pipes_to[peer], self._bells, self._links[peer]
+        (_, pipe, bell), mine, link = self._out[peer], self._bells[self.me], self._links[peer]
         progress = time.monotonic()
         while data:
-            lib.mpc_pipe_await_room(pipe, CAPACITY, bells[peer], bells[self.me], _SLICE)
-            done = lib.mpc_pipe_put(pipe, CAPACITY, bells[peer], ffi.from_buffer(data), len(data))
+            lib.mpc_pipe_await_room(pipe, CAPACITY, bell, mine, _SLICE)
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), len(data))
             data = data[done:]
             if done:
                 progress = time.monotonic()
@@ -169,10 +170,8 @@ class Shared(ZeroMQ):
     def make_way(self) -> None:
         """Takes aside what stands in full pipes to this party, so that parties who wait for each other go on."""
         for peer, aside in self._aside.items():
-            pipe = self._pipes_from[peer]
-            if lib.mpc_pipe_full(pipe):
+            pipe = self._into[peer][1]
+            if lib.mpc_pipe_full(pipe[0]):
                 block = bytearray(CAPACITY)
-                got = lib.mpc_pipe_get(
-                    pipe, CAPACITY, self._bells[peer], self._bells[self.me], ffi.from_buffer(block), CAPACITY, 0
-                )
+                got = lib.mpc_pipe_get(*pipe, ffi.from_buffer(block), CAPACITY, 0)
                 aside += memoryview(block)[:got]
