@@ -47,8 +47,8 @@ def calls() -> str:
     text = re.sub(r"/\*.*?\*/", "", (here / "mpc_kernels.h").read_text(), flags=re.DOTALL)
     kernels = re.findall(r"(\w+) \(\*(\w+)\)\(([^)]*)\);", text)
     rows = [f'    {{"{name}", (PyCFunction)(void (*)(void))call_{name}, METH_FASTCALL, NULL}},' for _, name, _ in kernels]
-    table = ["static PyMethodDef kernel_calls[] = {", *rows, "    {NULL, NULL, 0, NULL},", "};"]
-    return "\n".join(['#include "calls.inc"', *(call(*k) for k in kernels), *table])
+    table = f"static PyMethodDef kernel_calls[{len(rows) + 1}]"  # NULL at the end
+    return "\n".join([f"{table};", '#include "calls.inc"', *(call(*k) for k in kernels), f"{table} = {{", *rows, "};"])
 
 
 ffi = FFI()

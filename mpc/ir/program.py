@@ -219,24 +219,27 @@ class Schedule:
 
     def __init__(self, program: Program) -> None:
         first = len(program.params) + len(program.consts)
-        self.first_out: list[int] = []  # number of each equation's first result
-        self.offset: list[int] = []  # of its randomness addresses
-        self.missing: list[int] = []  # operands that other equations produce
-        self.readers: list[list[int]] = [[] for _ in range(first)]  # value -> equations that read it, once for each time
+        first_out, offset, all_missing = list[int](), list[int](), list[int]()
+        readers: list[list[int]] = [[] for _ in range(first)]
         value, node = first, 0
         for i, e in enumerate(program.eqns):
-            self.first_out.append(value)
-            self.offset.append(node)
+            first_out.append(value)
+            offset.append(node)
             missing = 0
             for v in e.ins:
-                self.readers[v].append(i)
-                missing += v >= first
-            self.missing.append(missing)
-            self.readers.extend([] for _ in e.types)
-            value += len(e.types)
+                readers[v].append(i)
+                if v >= first:
+                    missing += 1
+            all_missing.append(missing)
+            for _ in e.types:
+                readers.append([])
+                value += 1
             node += e.span if e.body else 1
-        self.span = node
-        self.uses = list(map(len, self.readers))  # value -> how often it is read, by the result too
+        self.first_out = first_out  # number of each equation's first result
+        self.offset, self.span = offset, node  # of its randomness addresses; all of them
+        self.missing = all_missing  # operands that other equations produce
+        self.readers = readers  # value -> equations that read it, once for each time
+        self.uses = list(map(len, readers))  # value -> how often it is read, by the result too
         for v in program.outs:
             self.uses[v] += 1
 

@@ -302,7 +302,7 @@ class Additive(Protocol):
         if f is MUL and bits and rounding == "dither" and x is not y:
             for a, b in ((x, y), (y, x)):
                 if a.settled is not None and a.settled.chains and a.opening is None and x.shape == y.shape:
-                    return self._chained(tape, a, a.settled, b, bits)
+                    return self.chained(tape, a, b, bits)
         return self._opened(tape, f, x, y, bits, rounding)
 
     def _opened(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
@@ -335,7 +335,7 @@ class Additive(Protocol):
 
         return (yield from self.settle(tape, z, True, mask, shift, rounding))
 
-    def _chained(self, tape: Tape, t: Share, settled: Settled, y: Share, bits: int) -> Steps[Share]:
+    def chained(self, tape: Tape, t: Share, y: Share, bits: int) -> Steps[Share]:
         """t * y where t comes from a truncation: the word c opened there serves as t's opening, so the product takes 1 round
         (if y is open) and 8 bytes.
 
@@ -343,6 +343,8 @@ class Additive(Protocol):
         y = F - q open: t F - C q - w r_m q = t y - (r >> s) q, and the dealer knows that last product. Not for matrix
         products: w, which the dealer does not know, would stand inside the sum.
         """
+        settled = t.settled
+        assert settled is not None
         opened = _opening(y) if _is_open(y) else (yield from self.masked(y))[0]
         hi, top, word = self.own(tape, Field.HI), self.own(tape, Field.TOP), self.own(tape, Field.CHAIN)
         rho, known = tape.name.field(Field.RHO), []

@@ -200,13 +200,6 @@ class Replicated(Protocol):
         y = yield from turned(role, gate(self.roles[role], tape, *(self._as_opened(role, x) for x in xs)))
         return self._summands(tape, y)
 
-    def _known(self, x: Share, keep: Share) -> Share:
-        """`_as_opened` in role 0, kept at a small share for the next time."""
-        opened = self._as_opened(0, x)
-        if x.size <= KEPT:
-            keep.known = opened
-        return opened
-
     def _summands(self, tape: Tape, y: Share) -> Share:
         """What a gate of a role has just made, as the result of one of mine."""
         if tape.chunk is not None:
@@ -271,16 +264,27 @@ class Replicated(Protocol):
     def bilinear(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
         """Untruncated: 2 products a party, nothing to open or deal; the result is a summand each. Truncated: 1 product a
         party; the dealer's moves into the mask of the one opening (1 round, 8 bytes each way, 12 dealt)."""
+        if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
+            for t, other in ((x, y), (y, x)):
+                if t.settled is not None and t.settled.chains and self._goes_on(t):
+                    if other.known is not None and tape.chunk is None:
+                        return self.roles[0].chained(tape, t, other.known, bits)
+                    return self._chained(tape, t, other, bits)
+        return self._products(tape, f, x, y, bits, rounding)
+
+    def _chained(self, tape: Tape, t: Share, other: Share, bits: int) -> Steps[Share]:
+        """What was opened for t serves its product as well; what roles know of a small operand is kept for the next product."""
+        (replicated,) = yield from self.replicated(other)
+        known = self._as_opened(0, replicated)
+        if other.size <= KEPT:
+            other.known = known
+        return self._summands(tape, (yield from self.roles[0].chained(tape, t, known, bits)))
+
+    def _products(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
         if not bits:
             (a, a_next), (b, b_next) = (s.parts for s in (yield from self.replicated(x, y)))
             z = self.ring.product(f, a, self.ring.add(b, b_next))
             return Share((self.ring.product(f, a_next, b, z),))
-        if f is MUL and rounding == "dither" and x is not y and x.shape == y.shape:
-            for t, other in ((x, y), (y, x)):
-                if t.settled is not None and t.settled.chains and self._goes_on(t):
-                    # what was opened for t serves its product as well
-                    opened = other.known or self._known((yield from self.replicated(other))[0], other)
-                    return self._summands(tape, (yield from self.roles[0].bilinear(tape, f, t, opened, bits, rounding)))
 
         def truncated(role: Role, tape: Tape, a: Share, b: Share) -> Steps[Share]:
             return role.bilinear(tape, f, a, a if x is y else b, bits, rounding)
