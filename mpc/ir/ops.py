@@ -43,8 +43,10 @@ def result_types(op: str, types: Sequence[Type], params: Params) -> tuple[Type, 
 def bilinear_map(op: str, params: Params) -> Bilinear:
     """The ring's map for one of BILINEAR; a convolution has as many dimensions as its stride. Raises ValueError for sides that
     the kernels do not know."""
-    if op in ("mul", "matmul"):
-        return {"mul": MUL, "matmul": MATMUL}[op]
+    if op == "mul":
+        return MUL
+    if op == "matmul":
+        return MATMUL
     stride, padding, dilation = (tuple(params[k]) for k in ("stride", "padding", "dilation"))
     extra, groups = tuple(params.get("extra", ())), params["groups"]
     if not 1 <= len(stride) == len(padding) == len(dilation) <= 3 or len(extra) not in (0, len(stride)):

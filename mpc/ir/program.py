@@ -228,29 +228,34 @@ class Schedule:
 
     def __init__(self, program: Program) -> None:
         first = len(program.params) + len(program.consts)
-        self.first_out: list[int] = []  # number of each equation's first result
-        self.offset: list[int] = []  # of its randomness addresses
-        self.missing: list[int] = []  # operands that other equations produce
-        self.consumers: dict[int, list[int]] = {}  # value -> equations that wait for it
-        self.uses: dict[int, int] = {}  # value -> number of readers
+        first_out, offset, all_missing = list[int](), list[int](), list[int]()
+        readers: list[list[int]] = [[] for _ in range(first)]
         self.forms: dict[int, set[int]] = {}  # value -> all values with its elements in the same order, if there are others
         value, node = first, 0
         for i, e in enumerate(program.eqns):
-            self.first_out.append(value)
-            self.offset.append(node)
-            value, node = value + len(e.types), node + e.span
-            waits = [v for v in set(e.ins) if v >= first]
-            self.missing.append(len(waits))
-            for v in waits:
-                self.consumers.setdefault(v, []).append(i)
+            first_out.append(value)
+            offset.append(node)
+            missing = 0
             for v in e.ins:
-                self.uses[v] = self.uses.get(v, 0) + 1
+                readers[v].append(i)
+                if v >= first:
+                    missing += 1
+            all_missing.append(missing)
             if e.op in SAME_ORDER:
                 forms = self.forms.setdefault(e.ins[0], {e.ins[0]})
-                forms.add(self.first_out[-1])
-                self.forms[self.first_out[-1]] = forms
+                forms.add(value)
+                self.forms[value] = forms
+            for _ in e.types:
+                readers.append([])
+                value += 1
+            node += e.span if e.body else 1
+        self.first_out = first_out  # number of each equation's first result
+        self.offset, self.span = offset, node  # of its randomness addresses; all of them
+        self.missing = all_missing  # operands that other equations produce
+        self.readers = readers  # value -> equations that read it, once for each time
+        self.uses = list(map(len, readers))  # value -> how often it is read, by the result too
         for v in program.outs:
-            self.uses[v] = self.uses.get(v, 0) + 1
+            self.uses[v] += 1
 
 
 def first_difference(mine: Program, theirs: Program, me: str = "here", them: str = "there") -> str:

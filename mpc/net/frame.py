@@ -75,6 +75,7 @@ class Layout:
     joined: bool  # in one frame with the header
     only: tuple[np.dtype[Any], tuple[int, ...]] | None  # dtype and shape, if it is one array and joined
     places: tuple[tuple[np.dtype[Any], tuple[int, ...], int], ...]  # dtype, shape, offset in a joined frame
+    straddles: bool  # whether words of an array in a joined frame lie across their natural borders
     frames: tuple[int, ...]  # bytes of each payload frame, unless joined
 
 
@@ -97,7 +98,10 @@ def layout(specs: tuple[Spec, ...]) -> Layout:
     spec = hashlib.blake2b(text.encode()).digest()[:8]
     joined = size < SMALL
     only = places[0][:2] if joined and len(places) == 1 else None
-    return Layout(spec, size, _CONTENT.pack(spec, size), joined, only, tuple(places), () if joined else tuple(frames))
+    straddles = any(at % dtype.alignment for dtype, _, at in places)
+    return Layout(
+        spec, size, _CONTENT.pack(spec, size), joined, only, tuple(places), straddles, () if joined else tuple(frames)
+    )
 
 
 @lru_cache(maxsize=1 << 14)
@@ -214,20 +218,24 @@ class Lane:
         if head[:HEADER] != header:
             self.explain(head[:HEADER], round, plan)
             return None
-        if plan.only and len(head) == HEADER + plan.size and len(frames) == 1:
-            self.seq += 1
-            self.payload += plan.size
-            return [np.ndarray(plan.only[1], plan.only[0], head, HEADER)]
         whole = HEADER + plan.size if plan.joined else HEADER
         if len(head) != whole or tuple([len(f) for f in frames[1:]]) != plan.frames:
             size = sum(map(len, frames)) - HEADER
             reason = f"{size} payload bytes in {len(frames)} frames instead of {plan.size} in {1 + len(plan.frames)}"
             raise ProtocolError(self.src, reason, round)
+        if plan.joined:
+            return self.arrays(head, plan)
+        self.passed(plan)
+        return _assemble(frames, plan)
+
+    def arrays(self, frame: Buffer, plan: Layout) -> list[Array]:
+        """The arrays of the next message, one frame whose header and size are as expected: views of it, where aligned."""
         self.seq += 1
         self.payload += plan.size
-        if plan.joined:
-            return [_aligned(np.ndarray(shape, dtype, head, at)) for dtype, shape, at in plan.places]
-        return _assemble(frames, plan)
+        if plan.only:
+            return [np.ndarray(plan.only[1], plan.only[0], frame, HEADER)]
+        arrays: list[Array] = [np.ndarray(shape, dtype, frame, at) for dtype, shape, at in plan.places]
+        return list(map(_aligned, arrays)) if plan.straddles else arrays
 
     def explain(self, head: Buffer, round: int, plan: Layout) -> None:
         """Raise a `ProtocolError` that says how this header differs from the expected one, unless it is a control message's."""

@@ -55,18 +55,19 @@ class Shared(ZeroMQ):
         os.close(descriptor)
         base = ffi.from_buffer(memory)  # keeps the mapping
         self._base = base
-        self._bells = [base + p * _BELL for p in range(parties)]
-        self._pipes = {
-            (i, j): base + parties * _BELL + (i * parties + j) * (_HEAD + CAPACITY)
-            for i in range(parties)
-            for j in range(parties)
-        }
         peers = [p for p in range(parties) if p != me]
-        self._to = {p: Lane(session, me, p) for p in peers}
-        self._from = {p: Lane(session, p, me) for p in peers}
+        self._bells = [base + p * _BELL for p in range(parties)]
+
+        def pipe(i: int, j: int) -> Any:
+            return base + parties * _BELL + (i * parties + j) * (_HEAD + CAPACITY)
+
+        to, came = {p: Lane(session, me, p) for p in peers}, {p: Lane(session, p, me) for p in peers}
+        # by peer: our lane there, its pipe, and whom to wake; the peer's lane here, and how its pipe is read
+        self._out = {p: (to[p], pipe(me, p), self._bells[p]) for p in peers}
+        self._into = {p: (came[p], (pipe(p, me), CAPACITY, self._bells[p], self._bells[me])) for p in peers}
         self._aside: dict[int, bytearray] = {p: bytearray() for p in peers}  # taken out of full pipes before it was due
         super().__init__(me, parties, addresses, session, **options)
-        self.meter = Meter(self._to, self._from)
+        self.meter = Meter(to, came)
 
     def send(self, peer: int, round: int, arrays: Sequence[Array]) -> None:
         """See `Channel.send`. Waits where a pipe is full, and meanwhile takes in what is meant for this party."""
@@ -74,36 +75,41 @@ class Shared(ZeroMQ):
             raise self._over
         if time.monotonic() > self._look:  # who only sends sees here that somebody is gone
             self._look_around(round)
-        plan = layout_of(arrays)
-        lane = self._to[peer]
-        frames = [lane.join(round, plan, arrays)] if plan.joined else lane.split(round, plan, arrays)
-        pipe, bell = self._pipes[self.me, peer], self._bells[peer]
-        for data in frames:
-            size = len(data)
-            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), size)
+        plan, (lane, pipe, bell) = layout_of(arrays), self._out[peer]
+        if plan.joined:
+            frame = lane.join(round, plan, arrays)
+            size = len(frame)
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, frame, size)
             if done < size:
+                self._push(peer, memoryview(frame)[done:], round)
+            return
+        for data in lane.split(round, plan, arrays):
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), len(data))
+            if done < len(data):
                 self._push(peer, memoryview(data)[done:], round)
 
     def recv(self, peer: int, round: int, specs: Sequence[Spec]) -> list[Array]:
         """See `Channel.recv`."""
         if self._over:
             raise self._over
-        plan = layout(tuple(specs))
-        lane = self._from[peer]
+        plan, (lane, pipe) = layout(tuple(specs)), self._into[peer]
         header = lane.header(round, plan)
         size = HEADER + plan.size if plan.joined else HEADER
         head = bytearray(size)
         try:
-            got = self._get(peer, head, size, _SLICE)
-            if got < size:
+            if self._aside[peer]:
+                got = self._get(peer, head, size, _SLICE)
+            else:  # not through _get: a call less
+                got = lib.mpc_pipe_get(*pipe, ffi.from_buffer(head), size, _SLICE)
+            if got < HEADER:
                 self._wait(peer, memoryview(head)[got:HEADER], round)
-            if head[:HEADER] != header:
+            if not head.startswith(header):
                 lane.explain(head[:HEADER], round, plan)
                 raise ProtocolError(peer, "a control message where data are due", round)
             if got < size:
                 self._wait(peer, memoryview(head)[max(got, HEADER) :], round)
             if plan.joined:
-                return lane.open([head], header, round, plan)  # type: ignore[return-value]  # the header is as expected
+                return lane.arrays(head, plan)
             arrays = [np.empty(shape, dtype) for dtype, shape, _ in plan.places]
             for array in arrays:
                 self._wait(peer, array.reshape(-1).view(np.uint8).data, round)
@@ -120,8 +126,7 @@ class Shared(ZeroMQ):
             memoryview(target)[:size] = aside[:size]
             del aside[:size]
             return size
-        pipe, bells = self._pipes[peer, self.me], self._bells
-        return int(lib.mpc_pipe_get(pipe, CAPACITY, bells[peer], bells[self.me], ffi.from_buffer(target), size, wait))
+        return lib.mpc_pipe_get(*self._into[peer][1], ffi.from_buffer(target), size, wait)  # type: ignore[no-any-return]
 
     def _wait(self, peer: int, target: memoryview, round: int) -> None:
         """Fills `target` with what `peer` sends."""
@@ -142,11 +147,11 @@ class Shared(ZeroMQ):
 
     def _push(self, peer: int, data: memoryview, round: int) -> None:
         """Sends what did not fit into the pipe at once."""
-        pipe, bells, link = self._pipes[self.me, peer], self._bells, self._links[peer]
+        (_, pipe, bell), mine, link = self._out[peer], self._bells[self.me], self._links[peer]
         progress = time.monotonic()
         while data:
-            lib.mpc_pipe_await_room(pipe, CAPACITY, bells[peer], bells[self.me], _SLICE)
-            done = lib.mpc_pipe_put(pipe, CAPACITY, bells[peer], ffi.from_buffer(data), len(data))
+            lib.mpc_pipe_await_room(pipe, CAPACITY, bell, mine, _SLICE)
+            done = lib.mpc_pipe_put(pipe, CAPACITY, bell, ffi.from_buffer(data), len(data))
             data = data[done:]
             if done:
                 progress = time.monotonic()
@@ -165,10 +170,8 @@ class Shared(ZeroMQ):
     def make_way(self) -> None:
         """Takes aside what stands in full pipes to this party, so that parties who wait for each other go on."""
         for peer, aside in self._aside.items():
-            pipe = self._pipes[peer, self.me]
-            if lib.mpc_pipe_full(pipe):
+            pipe = self._into[peer][1]
+            if lib.mpc_pipe_full(pipe[0]):
                 block = bytearray(CAPACITY)
-                got = lib.mpc_pipe_get(
-                    pipe, CAPACITY, self._bells[peer], self._bells[self.me], ffi.from_buffer(block), CAPACITY, 0
-                )
+                got = lib.mpc_pipe_get(*pipe, ffi.from_buffer(block), CAPACITY, 0)
                 aside += memoryview(block)[:got]

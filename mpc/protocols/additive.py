@@ -81,9 +81,9 @@ SILENT = Exchange({}, {}, False)  # where a dealer deals: of who neither deals n
 
 @lru_cache(maxsize=1 << 12)  # a program has few shapes
 def _truncation_specs(ring: Ring, shape: tuple[int, ...], bits: int, *chained: int) -> tuple[Spec, ...]:
-    """What a truncation deals: a word for a product that is `chained` to a truncation by so many bits, then shares of r >> bits
-    and of r's top bit (mod 2^bits is enough)."""
-    return (*((ring.short(b).str, shape) for b in chained), (ring.word.str, shape), (ring.short(bits).str, shape))
+    """What a truncation deals: shares of r >> bits and of r's top bit (mod 2^bits is enough), then a word for a product that is
+    `chained` to a truncation by so many bits."""
+    return ((ring.word.str, shape), *((ring.short(b).str, shape) for b in (bits, *chained)))
 
 
 class Additive(Protocol):
@@ -164,27 +164,46 @@ class Additive(Protocol):
 
         `deal` is called at the dealer alone and returns arrays as `dealt` specifies, for the last evaluator.
         """
+        if not (words or bits):
+            return Received([], [], (yield from self.dealing(dealt, deal)))
         count = len(words)
         mine = list(map(self.ring.solid, (*words, *bits)))
         if self.deals:
-            yield Exchange({self.last: deal()} if deal else {}, {}, bool(mine))
+            yield Exchange({self.last: deal()}, {}) if deal else IDLE
             return Received(mine[:count], mine[count:], None)
-        for_me = bool(dealt) and self.me == self.last
-        if not mine:  # nobody waits for a peer
-            got = yield Exchange({}, {self.dealer: list(dealt)}, False) if for_me else SILENT
-            return Received([], [], got[self.dealer] if for_me else None)
         specs = list(map(spec_of, mine))
-        expected: dict[int, list[Spec]] = dict.fromkeys(self.peers, specs)
+        expected: dict[int, Sequence[Spec]] = dict.fromkeys(self.peers, specs)
+        for_me = dealt and self.me == self.last
         if for_me:
-            expected[self.dealer] = list(dealt)
+            expected[self.dealer] = dealt
         got = yield Exchange(dict.fromkeys(self.peers, mine), expected)
-        others = list(map(got.__getitem__, self.peers))
+        theirs = list(zip(*map(got.__getitem__, self.peers), strict=True))
         corrections = got[self.dealer] if for_me else None
-        if len(others) == 1:
-            return Received(others[0][:count], others[0][count:], corrections)
-        theirs = list(zip(*others, strict=True))
-        sums = [self.ring.total(arrays) for arrays in theirs[:count]]
-        return Received(sums, [self.ring.xor(arrays) for arrays in theirs[count:]], corrections)
+        bits = [self.ring.xor(arrays) for arrays in theirs[count:]]
+        return Received(list(map(self.ring.total, theirs[:count])), bits, corrections)
+
+    def opened(self, *words: Array) -> Steps[list[Array]]:
+        """`exchange` where nothing but words is opened: the sums of what the other evaluators opened."""
+        mine = list(map(self.ring.solid, words))
+        if self.deals:
+            yield IDLE
+            return mine
+        specs = list(map(spec_of, mine))
+        got = yield Exchange(dict.fromkeys(self.peers, mine), dict.fromkeys(self.peers, specs))
+        if self.evaluators == 2:
+            return got[self.peers[0]]
+        return list(map(self.ring.total, zip(*map(got.__getitem__, self.peers), strict=True)))
+
+    def dealing(self, dealt: Sequence[Spec], deal: Deal | None) -> Steps[list[Array] | None]:
+        """`exchange` where nothing is opened, so that nobody waits for a peer: what was dealt to me."""
+        if not dealt or (self.me != self.last and not self.deals):
+            yield SILENT
+            return None
+        if self.deals:
+            assert deal is not None
+            yield Exchange({self.last: deal()}, {}, False)
+            return None
+        return (yield Exchange({}, {self.dealer: dealt}, False))[self.dealer]
 
     def masked(self, *xs: Share) -> Steps[list[Opening]]:
         """For each share x + r, r the one mask of this share vector: one round, 8 bytes an element, the first time; then
@@ -203,8 +222,8 @@ class Additive(Protocol):
                 x.opening = PENDING
                 name, field, at = x.origin
                 masked.append(self.ring.mask(x.parts[0], Stream(self.key, name.field(field), at)))
-            got = yield from self.exchange([m for m, _ in masked])
-            for x, (m, r), other in zip(new, masked, got.words, strict=True):
+            others = yield from self.opened(*(m for m, _ in masked))
+            for x, (m, r), other in zip(new, masked, others, strict=True):
                 x.opening = Opening(self.ring.add(m, other), r)
         while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
             yield IDLE
@@ -283,10 +302,10 @@ class Additive(Protocol):
         round; the dealer's product moves into the mask of the opening, so it is never sent. Two evaluators: one product
         per party, 2xy = (x_open - 2 r_0)(y_open - 2 s_0) + (x_open - 2 r_1)(y_open - 2 s_1) - 2 (r_0 - r_1)(s_0 - s_1).
         """
-        if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
+        if f is MUL and bits and rounding == "dither" and x is not y:
             for a, b in ((x, y), (y, x)):
-                if a.settled is not None and a.settled.chains and a.opening is None:
-                    return self._chained(tape, a, a.settled, b, bits)
+                if a.settled is not None and a.settled.chains and a.opening is None and x.shape == y.shape:
+                    return self.chained(tape, a, b, bits)
         return self._opened(tape, f, x, y, bits, rounding)
 
     def _opened(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
@@ -319,7 +338,7 @@ class Additive(Protocol):
 
         return (yield from self.settle(tape, z, True, mask, shift, rounding))
 
-    def _chained(self, tape: Tape, t: Share, settled: Settled, y: Share, bits: int) -> Steps[Share]:
+    def chained(self, tape: Tape, t: Share, y: Share, bits: int) -> Steps[Share]:
         """t * y where t comes from a truncation: the word c opened there serves as t's opening, so the product takes 1 round
         (if y is open) and 8 bytes.
 
@@ -327,24 +346,26 @@ class Additive(Protocol):
         y = F - q open: t F - C q - w r_m q = t y - (r >> s) q, and the dealer knows that last product. Not for matrix
         products: w, which the dealer does not know, would stand inside the sum.
         """
-        (opened,) = yield from self.masked(y)
+        settled = t.settled
+        assert settled is not None
+        opened = _opening(y) if is_open(y) else (yield from self.masked(y))[0]
         hi, top, word = self.own(tape, Field.HI), self.own(tape, Field.TOP), self.own(tape, Field.CHAIN)
-        rho, known = tape.name.field(Field.RHO), list[Array]()
+        rho, known = tape.name.field(Field.RHO), []
 
         def deal() -> list[Array]:
             assert settled.mask is not None
             every = self.every(tape, Field.CHAIN)
             wrap, hidden = self.exact.chain_deal(settled.mask, self.mask_total(y), settled.bits, every, rho)
             known.append(hidden)
-            return [wrap, *self.exact.trunc_deal(hidden, bits, hi, top)]
+            return [*self.exact.trunc_deal(hidden, bits, hi, top), wrap]
 
         specs = _truncation_specs(self.exact, t.shape, bits, settled.bits)
-        dealt = (yield from self.exchange(dealt=specs, deal=deal)).dealt
+        dealt = yield from self.dealing(specs, deal)
         offset = self.offset(bits, "dither") if self.first else 0
-        own = dealt[0] if dealt else None
-        z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, own, word, rho)
-        others = (yield from self.exchange([z])).words[0]
-        return self._truncated(z, others, bits, dealt[1:] if dealt else None, known, hi, top)
+        wrap = dealt[2] if dealt else None
+        z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, wrap, word, rho)
+        (others,) = yield from self.opened(z)
+        return self._truncated(z, others, bits, dealt[:2] if dealt else None, known, hi, top)
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""

@@ -35,7 +35,7 @@ class Exchange(NamedTuple):
     is not a round: material a dealer sent ahead, and all chunks of a pipeline but the first."""
 
     send: Mapping[int, list[Array]]
-    recv: Mapping[int, list[Spec]]
+    recv: Mapping[int, Sequence[Spec]]
     turn: bool = True
 
 
@@ -187,7 +187,7 @@ class Share:
     is opened through the share it is made from, so the same mask never hides two different secrets.
     """
 
-    __slots__ = ("flat_parent", "masks", "opening", "origin", "parent", "parts", "pieces", "settled", "view")
+    __slots__ = ("flat_parent", "known", "masks", "opening", "origin", "parent", "parts", "pieces", "settled", "view")
 
     def __init__(
         self,
@@ -203,10 +203,12 @@ class Share:
         self.flat_parent = False  # whether the view keeps the order of all elements
         # consecutive parts, where chunks know what the whole does not: what was opened of them, or by their truncation
         self.pieces: dict[int, Share] | None = None  # by their first elements
+        self.known: Share | None = None  # the same secret as the gates of another protocol know it
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.parts[0].shape)
+        shape: tuple[int, ...] = self.parts[0].shape
+        return shape
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import Array, Ring, blank
-from .additive import Received
+from .additive import KEPT, Received
 from .base import (
     IDLE,
     OPERAND,
@@ -209,17 +209,14 @@ class Replicated(Protocol):
         return (yield from turned(role, gate(self.roles[role], tape, *(self._as_opened(role, x) for x in xs))))
 
     def _summands(self, tape: Tape, y: Share) -> Share:
-        z = Share(y.parts)
-        z.settled = y.settled if tape.chunk is None else None  # only parties 0 and 1 go on from there
-        return z
-
-    def _settled(self, x: Share) -> Share | None:
-        """x as parties 0 and 1 hold it, if they truncated it and it has not been replicated since."""
-        if x.settled is None or is_replicated(x) or self._root(x).opening is not None:
-            return None
-        y = Share(x.parts)
-        y.settled = x.settled
+        """What a gate of a role has just made, as the result of one of mine."""
+        if tape.chunk is not None:
+            y.settled = None  # only parties 0 and 1 go on from there
         return y
+
+    def _goes_on(self, x: Share) -> bool:
+        """Whether parties 0 and 1 still hold x as they truncated it: it has not been replicated since."""
+        return x.settled is not None and not is_replicated(x) and self._root(x).opening is None
 
     # ---- input and output ----
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:
@@ -275,17 +272,27 @@ class Replicated(Protocol):
     def bilinear(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
         """Untruncated: 2 products a party, nothing to open or deal; the result is a summand each. Truncated: 1 product a
         party; the dealer's moves into the mask of the one opening (1 round, 8 bytes each way, 12 dealt)."""
+        if f is MUL and bits and rounding == "dither" and x is not y and x.shape == y.shape:
+            for t, other in ((x, y), (y, x)):
+                if t.settled is not None and t.settled.chains and self._goes_on(t):
+                    if other.known is not None and tape.chunk is None:
+                        return self.roles[0].chained(tape, t, other.known, bits)
+                    return self._chained(tape, t, other, bits)
+        return self._products(tape, f, x, y, bits, rounding)
+
+    def _chained(self, tape: Tape, t: Share, other: Share, bits: int) -> Steps[Share]:
+        """What was opened for t serves its product as well; what roles know of a small operand is kept for the next product."""
+        (replicated,) = yield from self.replicated(other)
+        known = self._as_opened(0, replicated)
+        if other.size <= KEPT:
+            other.known = known
+        return self._summands(tape, (yield from self.roles[0].chained(tape, t, known, bits)))
+
+    def _products(self, tape: Tape, f: Bilinear, x: Share, y: Share, bits: int, rounding: str) -> Steps[Share]:
         if not bits:
             (a, a_next), (b, b_next) = (s.parts for s in (yield from self.replicated(x, y)))
             z = self.ring.product(f, a, self.ring.add(b, b_next))
             return Share((self.ring.product(f, a_next, b, z),))
-        if f is MUL and rounding == "dither" and x is not y and x.shape == y.shape:
-            for t, other in ((x, y), (y, x)):
-                settled = self._settled(t) if t.settled is not None and t.settled.chains else None
-                if settled is not None:  # what was opened for t serves its product as well
-                    (other,) = yield from self.replicated(other)
-                    opened = self._as_opened(0, other)
-                    return self._summands(tape, (yield from self.roles[0].bilinear(tape, f, settled, opened, bits, rounding)))
 
         def truncated(role: Role, tape: Tape, a: Share, b: Share) -> Steps[Share]:
             return role.bilinear(tape, f, a, a if x is y else b, bits, rounding)
@@ -333,8 +340,8 @@ class Replicated(Protocol):
 
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 3 rounds. Of what was just truncated, from the word opened there (see `additive`)."""
-        if (settled := self._settled(x)) is not None:
-            return self._summands(tape, (yield from self.roles[0].relu(tape, settled)))
+        if self._goes_on(x):
+            return self._summands(tape, (yield from self.roles[0].relu(tape, x)))
         return (yield from self.gate(lambda role, tape, a: role.relu(tape, a, bits), tape, x))
 
     def thresholds(self, tape: Tape, x: Share, **params: Any) -> Steps[Share]:

@@ -8,44 +8,39 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from typing import Any
 
+from .._native import __file__ as library
 from .._native import ffi, lib
 from ..errors import UsageError
 
 
 class Kernels:
-    """The kernels of one tier as Python functions that take arrays (C-contiguous), numbers and None (a null pointer)."""
+    """The kernels of one tier as Python functions (native/calls.inc): they take arrays (C-contiguous, of whole elements),
+    numbers and None (a null pointer)."""
 
     def __init__(self, tier: str) -> None:
-        table = lib.mpc_tier(tier.encode())
-        if table == ffi.NULL:
+        calls = _calls().of_tier(tier)
+        if calls is None:
             raise UsageError(f"this machine has no kernel tier {tier!r}; MPC_TIER may be one of {', '.join(tiers())}")
         self.tier = tier
-        for name, _ in ffi.typeof("mpc_kernels").fields:
-            if name != "name":
-                setattr(self, name, _wrap(getattr(table, name)))
+        self.__dict__.update(calls)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(f"no kernel {name}")
 
 
-def _wrap(function: Any) -> Callable[..., Any]:
-    """`from_buffer` with a type checks contiguity and costs 0.3 us; a cast of `x.ctypes` costs 1.7 and checks nothing.
-
-    The wrapper is written out for the kernel's own arguments: a loop over them costs as much as a small kernel.
-    """
-    known: dict[str, Any] = {"f": function, "null": ffi.NULL, "buffer": ffi.from_buffer}
-    names, passed = [], []
-    for i, a in enumerate(ffi.typeof(function).args):
-        names.append(f"a{i}")
-        if a.kind == "pointer":
-            known[f"t{i}"] = ffi.typeof("char[]" if a.item.kind == "void" else ffi.getctype(a.item, "[]"))
-            passed.append(f"null if a{i} is None else buffer(t{i}, a{i})")
-        else:
-            passed.append(f"a{i}")
-    exec(f"def call({', '.join(names)}):\n    return f({', '.join(passed)})", known)
-    return known["call"]  # type: ignore[no-any-return]
+@cache
+def _calls() -> Any:
+    """The second module of the native library: the import system finds only the one that a file is named after."""
+    loader = ExtensionFileLoader("mpc._calls", library)
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
 def tiers() -> list[str]:

@@ -43,6 +43,10 @@ class Name(int):
     def node(self) -> int:
         return self >> 8 & 0xFFFFFFFF
 
+    def after(self, nodes: int) -> Name:
+        """The address of another equation of the same run, so many nodes further on; who asks has seen that it exists."""
+        return int.__new__(Name, self + (nodes << 8))
+
     def field(self, field: int) -> int:
         """The upper 64 bits of the counter block for one purpose in this equation."""
         if field >> 8:

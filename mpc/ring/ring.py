@@ -618,9 +618,11 @@ class Shapes(Ring):
         return blank((*order.shape, *x.shape[1:]), x.dtype)
 
     def local(self, f: Callable[..., Array], *xs: Array) -> Array:
-        shapes = [x.shape for x in xs]
-        one = shapes.count(shapes[0]) == len(shapes)
-        return blank(shapes[0] if one else np.broadcast_shapes(*shapes), xs[-1].dtype)
+        shape = xs[0].shape
+        for x in xs:
+            if x.shape != shape:
+                shape = np.broadcast_shapes(shape, x.shape)
+        return blank(shape, xs[-1].dtype)
 
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
         return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis), self.word)

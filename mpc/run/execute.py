@@ -28,26 +28,27 @@ Progress = Callable[[int, int, Task | None], None]  # rounds done, bytes sent an
 PROGRESS_SECONDS = 0.1  # between two reports
 
 
-class _Arrival:
+class _Arrival(dict[int, list[Array]]):
     """What one yield expects. Messages are taken from the channel when somebody looks, in the order they were sent."""
 
-    __slots__ = ("arrays", "party")
+    __slots__ = ("party", "specs", "step")
 
-    def __init__(self, party: Party) -> None:
-        self.party = party
-        self.arrays: dict[int, list[Array]] = {}
+    def __init__(self, party: Party, specs: Mapping[int, Sequence[Spec]]) -> None:
+        self.party, self.step, self.specs = party, party.step, specs
+        for peer in specs:
+            party.expected[peer].append(self)
 
-    def __getitem__(self, peer: int) -> list[Array]:
-        while peer not in self.arrays:
+    def __missing__(self, peer: int) -> list[Array]:
+        while peer not in self:
             self.party.receive(peer)
-        return self.arrays[peer]
+        return self[peer]
 
 
 class _Flow:
     """Keeps a dealer, who waits for nobody, from running ahead of who consumes what it deals by more than a few MARKs.
 
-    Both ends count the bytes of the same yields. At the yield after a mark is passed the consumer sends an empty message;
-    the dealer passes a mark only if the one BEHIND marks before was answered.
+    Both ends count the bytes of the same yields. At the next of them after a mark is passed the consumer sends an empty
+    message; the dealer passes a mark only if the one BEHIND marks before was answered.
     """
 
     MARK, BEHIND = 16 << 20, 4
@@ -58,23 +59,17 @@ class _Flow:
         self.passed, self.marks, self.answers = 0, 0, deque[_Arrival]()
 
     def before(self, ex: Exchange) -> None:
-        """Called at every yield, before its messages leave."""
+        """Called at every yield in which something is dealt, before its messages leave."""
         if self.passed // self.MARK > self.marks:
             self.marks = self.passed // self.MARK
             if self.deals:
-                answer = _Arrival(self.party)
-                self.party.expect(answer, self.peer, [("|u1", (0,))])
-                self.answers.append(answer)
+                self.answers.append(_Arrival(self.party, {self.peer: [("|u1", (0,))]}))
                 if len(self.answers) > self.behind:
                     self.answers.popleft()[self.peer]
             else:
                 self.party.channel.send(self.peer, self.party.step, [np.empty(0, np.uint8)])
-        if self.deals:
-            arrays = ex.send.get(self.peer)
-            self.passed += layout_of(arrays).size if arrays else 0
-        else:
-            specs = ex.recv.get(self.peer)
-            self.passed += layout(tuple(specs)).size if specs else 0
+        dealt = layout_of(ex.send[self.peer]) if self.deals else layout(tuple(ex.recv[self.peer]))
+        self.passed += dealt.size
 
 
 @dataclass
@@ -159,13 +154,13 @@ class Party:
         self.store: dict[int, Value] = {}
         self.deals = self.protocol.stream is not None and self.protocol.stream[0] == me
         self._measured = Measured()  # of the present run
+        self._recv: dict[int, Callable[[int, int, Sequence[Spec]], list[Array]]] = {}  # of the present run
         self._ahead: Callable[[], None] | None = None  # what to call once all is dealt
         self.step = 0  # yields so far: the round number in the frames
         stream = self.protocol.stream if prepared is None else None
         self._flow = _Flow(self, *stream) if stream and me in stream else None
-        self._expected: dict[int, deque[tuple[_Arrival, int, list[Spec]]]] = {
-            p: deque() for p in range(n + protocol.has_dealer) if p != me
-        }
+        # yields that have not had their message, by who sends it
+        self.expected: dict[int, deque[_Arrival]] = {p: deque() for p in range(n + protocol.has_dealer) if p != me}
 
     def _agree_on_seeds(self) -> dict[int, bytes]:
         """One seed a pair, drawn by the lower number."""
@@ -244,20 +239,22 @@ class Party:
         begin()
         measured = Measured(deals=self.deals, clock=clock)
         self._measured, self._ahead = measured, hold if self.deals else None
+        self._recv = dict.fromkeys(self.expected, self.channel.recv)
+        if self.prepared is not None:
+            self._recv[self.n] = self.prepared.recv
+        if clock is not None:
+            self._recv = {p: partial(clock.wait, p, recv) for p, recv in self._recv.items()}
         if self._flow is not None:
             self._flow.behind = _Flow.BEHIND if hold is None else 1 << 30
         if hold is not None and self.protocol.stream is not None and not self.deals:
             hold()
-        latest: tuple[Eqn, Where] | None = None
 
         def observe(eqn: Eqn, where: Where, ex: Exchange) -> None:
-            nonlocal latest
-            latest = eqn, where
-            if clock is not None:
-                sent = sum(a.nbytes for arrays in ex.send.values() for a in arrays)
-                clock.exchanged(Task(eqn.op, str(where)), sent, ex.turn)
+            assert clock is not None
+            sent = sum(a.nbytes for arrays in ex.send.values() for a in arrays)
+            clock.exchanged(Task(eqn.op, str(where)), sent, ex.turn)
 
-        context = Context(self.protocol, epoch, dict(inputs), observe, clock=clock)
+        context = Context(self.protocol, epoch, dict(inputs), None if clock is None else observe, clock=clock)
         meter = self.channel.meter
         sent, received = dict(meter.bytes_sent), dict(meter.bytes_received)
         if clock is not None:
@@ -265,15 +262,16 @@ class Party:
         start = time.perf_counter()
 
         def report() -> None:
-            if progress is not None:
-                moved = sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values())
-                progress(measured.rounds, moved, Task(latest[0].op, str(latest[1])) if latest else None)
+            assert progress is not None
+            moved = sum(meter.bytes_sent.values()) + sum(meter.bytes_received.values())
+            progress(measured.rounds, moved, context.at_work)
 
         try:
-            results = self._drive(interpret(program, args, context), measured, report)
+            results = self._drive(interpret(program, args, context), measured, None if progress is None else report)
         except (PeerLost, ProtocolError) as error:
-            if latest is not None and not error.where:
-                error.where = f"{latest[0].op}, {latest[1]}"
+            task = context.at_work
+            if task is not None and not error.where:
+                error.where = f"{task.op}, {task.line}"
             raise
         self._dealt()
         measured.seconds = time.perf_counter() - start
@@ -283,48 +281,41 @@ class Party:
         measured.received = {p: b - received.get(p, 0) for p, b in meter.bytes_received.items()}
         return results, measured
 
-    def _drive(self, steps: Steps[list[Any]], measured: Measured, report: Callable[[], None]) -> list[Any]:
-        now, due, clock = time.monotonic, time.monotonic() + PROGRESS_SECONDS, measured.clock
-        send = self.channel.send
-        if clock is not None:
-            send = partial(_sent, clock, send)
+    def _drive(self, steps: Steps[list[Any]], measured: Measured, report: Callable[[], None] | None) -> list[Any]:
+        due, clock, flow = time.monotonic() + PROGRESS_SECONDS, measured.clock, self._flow
+        send = self.channel.send if clock is None else partial(_sent, clock, self.channel.send)
         arrival: Any = None
         while True:
             try:
                 ex = steps.send(arrival)
             except StopIteration as end:
-                for peer, queue in self._expected.items():  # what nobody looked at still belongs to this run
+                for peer, queue in self.expected.items():  # what nobody looked at still belongs to this run
                     while queue:
                         self.receive(peer)
                 results: list[Any] = end.value
                 return results
             self.step += 1
-            if self._flow is not None:
-                self._flow.before(ex)
-            for peer, arrays in ex.send.items():
+            outgoing, incoming, turn = ex
+            if flow is not None and flow.peer in (outgoing if flow.deals else incoming):
+                flow.before(ex)
+            for peer, arrays in outgoing.items():
                 send(peer, self.step, arrays)
-            arrival = _Arrival(self) if ex.recv else None  # nobody looks where nothing comes
-            for peer, specs in ex.recv.items():
-                self.expect(arrival, peer, specs)
-            measured.rounds += ex.turn
-            if clock is not None and ex.turn:
-                clock.turn()
-            if now() > due:
-                due = now() + PROGRESS_SECONDS
+            arrival = _Arrival(self, incoming) if incoming else None  # nobody looks where nothing comes
+            if turn:
+                measured.rounds += 1
+                if clock is not None:
+                    clock.turn()
+            if report is not None and time.monotonic() > due:
+                due = time.monotonic() + PROGRESS_SECONDS
                 report()
-
-    def expect(self, arrival: _Arrival, peer: int, specs: list[Spec]) -> None:
-        """Notes that `peer` will send this at the present yield."""
-        self._expected[peer].append((arrival, self.step, specs))
 
     def receive(self, peer: int) -> None:
         """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
-        arrival, step, specs = self._expected[peer].popleft()
-        self._dealt()
-        start, recv, clock = time.perf_counter(), self.channel.recv, self._measured.clock
-        if self.prepared is not None and peer == self.n:
-            recv = self.prepared.recv
-        arrival.arrays[peer] = recv(peer, step, specs) if clock is None else clock.wait(peer, recv, peer, step, specs)
+        arrival = self.expected[peer].popleft()
+        if self._ahead is not None:
+            self._dealt()
+        start = time.perf_counter()
+        arrival[peer] = self._recv[peer](peer, arrival.step, arrival.specs[peer])
         waited = self._measured.waited
         waited[peer] = waited.get(peer, 0.0) + time.perf_counter() - start
 

@@ -36,7 +36,7 @@ from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
 from ..ring.ring import Ring, blank, words_for
 from ..ring.rings import ring_of
-from .clock import Clock
+from .clock import Clock, Task
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
 WINDOW = 3  # chunks in flight: one computes while the others travel
@@ -58,12 +58,18 @@ class Context:
     protocol: Protocol
     epoch: int
     inputs: dict[int, Part] = field(default_factory=dict)  # slot -> my own input values
-    observe: Observer = lambda eqn, where, exchange: None  # told of every exchange, the equation it belongs to and its line
+    observe: Observer | None = None  # told of every exchange, the equation it belongs to and its line
     # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
     steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clock: Clock | None = None  # told which equation is at work
+    latest: tuple[Eqn, Where] | None = None  # that began, and the line of the equations around it: see `line_of`
+
+    @property
+    def at_work(self) -> Task | None:
+        """The latest equation that began."""
+        return Task(self.latest[0].op, str(line_of(*self.latest))) if self.latest else None
 
     @cached_property
     def clear(self) -> Protocol:
@@ -86,80 +92,79 @@ def interpret(
     line of equations that name none (bodies of library operations). `within`: whether the enclosing programs wait for this
     one alone. `outside`: what they do with the arguments and the results.
     """
-    plan, eqns = program.schedule, program.eqns
-    env: dict[int, Value] = dict(enumerate([*args, *(c for _, c in program.consts)]))
-    missing, uses = list(plan.missing), dict(plan.uses)
+    plan, eqns, clock, observe = program.schedule, program.eqns, ctx.clock, ctx.observe
+    first_out, readers, offset = plan.first_out, plan.readers, plan.offset
+    env: list[Any] = [*args, *(c for _, c in program.consts), *[None] * (len(readers) - len(args) - len(program.consts))]
+    missing, uses = plan.missing.copy(), plan.uses.copy()
     ready = [i for i, count in enumerate(missing) if not count]
-    live: dict[int, tuple[Name, Generator[Exchange, Any, Any]]] = {}
+    live: dict[int, tuple[Name, Callable[[Any], Exchange]]] = {}
     waiting: dict[int, Exchange] = {}
-    clock, observe = ctx.clock, ctx.observe
+    Name(ctx.epoch, base + plan.span)  # raises where addresses do not suffice
+    first = Name(ctx.epoch, base)
 
     def finish(i: int, name: Name, result: Any) -> None:
-        v, eqn = plan.first_out[i], eqns[i]
-        values = result if type(result) is list else (result,)
-        for k, _ in enumerate(eqn.types):
-            value = values[k]
-            if isinstance(value, Share):
+        v = first_out[i]
+        for k, value in enumerate(result[: len(eqns[i].types)] if type(result) is list else (result,), v):
+            if type(value) is Share:
                 made = value
                 while made.parent is not None:
                     made = made.parent
                 if made.origin is None:
-                    made.origin = Origin(name, k)
-            env[v + k] = value
-            for j in plan.consumers.get(v + k, ()):
+                    made.origin = Origin(name, k - v)
+            if uses[k]:
+                env[k] = value
+            for j in readers[k]:
                 missing[j] -= 1
                 if not missing[j]:
                     heapq.heappush(ready, j)
-        for v in eqn.ins:
-            uses[v] -= 1
-            if not uses[v]:
-                env.pop(v, None)  # what nobody reads any more is freed
 
     def alone() -> bool:
         return len(live) == 1 and not ready and within()
 
     def later(i: int) -> Later:
-        eqn, beyond, first = eqns[i], outside(), plan.first_out[i]
+        eqn, beyond, made = eqns[i], outside(), first_out[i]
         given, taken = (dict(enumerate(flags)) for flags in beyond)
 
         def again(v: int) -> bool:
             forms = plan.forms.get(v, (v,))
-            return sum(uses.get(w, 0) for w in forms) > sum(w in forms for w in eqn.ins) or any(map(given.get, forms))
+            return any(uses[w] for w in forms) or any(map(given.get, forms))
 
         def goes_on(v: int) -> bool:
-            return any(_goes_on(eqns[j]) for j in plan.consumers.get(v, ())) or any(
+            return any(_goes_on(eqns[j]) for j in readers[v]) or any(
                 taken.get(k, False) for k, w in enumerate(program.outs) if w == v
             )
 
-        return Later(tuple(map(again, eqn.ins)), tuple(goes_on(first + k) for k in range(len(eqn.types))))
+        return Later(tuple(map(again, eqn.ins)), tuple(goes_on(made + k) for k in range(len(eqn.types))))
 
     def advance(i: int, inbox: Any) -> None:
-        eqn = eqns[i]
-        line = eqn.where if eqn.where.line else where
-        name, step = live[i]
+        name, send = live[i]
         try:
-            ex = step.send(inbox) if clock is None else clock.call(eqn, line, step.send, inbox)
+            ex = send(inbox)
         except StopIteration as end:
             del live[i]
             finish(i, name, end.value)
-        else:
-            waiting[i] = ex
-            if eqn.body is None or _defines(ctx.protocol, eqn.op):
-                observe(eqn, line, ex)
+            return
+        waiting[i] = ex
+        if observe is not None and (eqns[i].body is None or _defines(ctx.protocol, eqns[i].op)):
+            observe(eqns[i], line_of(eqns[i], where), ex)
 
     while True:
         while ready:
             i = heapq.heappop(ready)
-            eqn = eqns[i]
-            line = eqn.where if eqn.where.line else where
-            name = Name(ctx.epoch, base + plan.offset[i])
+            eqn, name = eqns[i], first.after(offset[i])
+            ctx.latest = eqn, where
             ins = [env[v] for v in eqn.ins]
+            for v in eqn.ins:
+                uses[v] -= 1
+                if not uses[v]:
+                    env[v] = None  # what nobody reads any more is freed
             if clock is None:
-                step = start(eqn, ins, ctx, name, line, alone, partial(later, i))
+                step = start(eqn, ins, ctx, name, where, alone, partial(later, i))
             else:
-                step = clock.call(eqn, line, start, eqn, ins, ctx, name, line, alone, partial(later, i))
+                step = clock.call(eqn, line_of(eqn, where), start, eqn, ins, ctx, name, where, alone, partial(later, i))
             if type(step) is GeneratorType:
-                live[i] = name, step
+                send = step.send
+                live[i] = name, send if clock is None else partial(clock.call, eqn, line_of(eqn, where), send)
                 advance(i, None)
             else:
                 finish(i, name, step)
@@ -176,6 +181,11 @@ def interpret(
             advance(i, inbox)
 
 
+def line_of(eqn: Eqn, where: Where) -> Where:
+    """The equation's line, or that of the one whose body it is in."""
+    return eqn.where if eqn.where.line else where
+
+
 def start(
     eqn: Eqn,
     ins: list[Value],
@@ -186,19 +196,20 @@ def start(
     later: Callable[[], Later],
 ) -> Any:
     """The equation's result, if it is local, or the step that computes it."""
-    op, protocol = eqn.op, ctx.protocol
-    if op == "fori":
-        return _repeat(eqn, ins, ctx, name.node, where, alone)
-    if eqn.body is not None and not _defines(protocol, op):
-        return interpret(eqn.body, ins, ctx, name.node + 1, where, alone, later)
-    if op == "reveal" and not isinstance(ins[0], Share):  # of a constant, which nobody need be told
-        return ins[0] if protocol.me in eqn.params["to"] else None
-    result = eqn.types[0]
-    if not result.secret and ins and op in OPS and not any(isinstance(x, Share) for x in ins):
-        return _public(eqn, ins, ctx, Tape(name))
+    op, protocol, result = eqn.op, ctx.protocol, eqn.types[0]
+    if eqn.body is not None:
+        if op == "fori":
+            return _repeat(eqn, ins, ctx, name.node, line_of(eqn, where), alone)
+        if not _defines(protocol, op):
+            return interpret(eqn.body, ins, ctx, name.node + 1, line_of(eqn, where), alone, later)
+    if not result.secret and ins and not any(isinstance(x, Share) for x in ins):
+        if op == "reveal":  # of a constant, which nobody need be told
+            return ins[0] if protocol.me in eqn.params["to"] else None
+        if op in OPS:
+            return _public(eqn, ins, ctx, Tape(name))
     if op in LOCAL:
         return LOCAL[op](protocol, ins, eqn.params)
-    tape = Tape(name, wide=WIDE in eqn.params)
+    tape = Tape(name, 0, None, WIDE in eqn.params)
     if op == "input":
         return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
     if op == "random":
@@ -246,10 +257,10 @@ def _elementwise(eqn: Eqn, ins: Sequence[Value]) -> bool:
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, *xs: Value) -> Steps[Share]:
     op, params = eqn.op, eqn.params
-    if WIDE in params:  # the tape says it to whatever compares
-        params = {k: v for k, v in params.items() if k != WIDE}
     if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
+    if WIDE in params:  # the tape says it to whatever compares
+        params = {k: v for k, v in params.items() if k != WIDE}
     if op == "and_" and not all(isinstance(x, Share) for x in xs):
         x, c = (xs[0], xs[1]) if isinstance(xs[0], Share) else (xs[1], xs[0])
         return _now(protocol.mask_bits(x, np.broadcast_to(c, x.shape)))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 from tests import memory
 
 # Calls of this project's functions at a party for one product, and for one sum: generators count each time they go on.
-MOST = {"helper": (63, 12), "replicated": (88, 17), "additive": (63, 12)}
+MOST = {"helper": (57, 11), "replicated": (60, 16), "additive": (57, 11)}
 
 
 def counted(protocol: str, parties: int, step: Callable[[Any, Any], Any], times: int) -> tuple[int, int, int]:
