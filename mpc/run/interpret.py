@@ -127,7 +127,8 @@ def interpret(
 
         def again(v: int) -> bool:
             forms = plan.forms.get(v, (v,))
-            return any(uses[w] for w in forms) or any(map(given.get, forms))
+            others = (w for j in live if j != i for w in eqns[j].ins)  # that have begun, and go on reading
+            return any(uses[w] for w in forms) or any(w in forms for w in others) or any(map(given.get, forms))
 
         def goes_on(v: int) -> bool:
             return any(_goes_on(eqns[j]) for j in readers[v]) or any(

@@ -40,7 +40,7 @@ def test_numbers_with_a_sign(protocol: str, n: int):
     """0 outside, -1 below zero, 3 about zero, 1 above it."""
     first = 2
     x = np.concatenate([NUMBERS, -NUMBERS])
-    end, scales = wide._scales(first, BITS)
+    end, scales = wide._scales(first, BITS, WORK)
     signs, levels = (0, -1, 0, 1), (0, 0, 3, 0)
     columns = Column(scales, signs, (0,) * 4), Column(tuple(range(5, 5 + len(scales))), signs, levels)
     states = (1 - (1 << BITS), 1 - (1 << first), 1 << first, 1 << BITS)
@@ -60,7 +60,7 @@ def test_numbers_with_a_sign(protocol: str, n: int):
 def test_numbers_above_zero(protocol: str, n: int):
     """Below 1 and from 2^BITS on the table has a value for all."""
     x = np.concatenate([NUMBERS, -NUMBERS])
-    end, scales = wide._scales(0, BITS)
+    end, scales = wide._scales(0, BITS, WORK)
     columns = Column(scales, (0, 1, 0), (0,) * 3), Column(tuple(range(len(scales))), (0, 1, 0), (70, 0, 90))
     with open_session(protocol, n) as s:
         found = rescale(s.input(x, owner=0), Scaling(0, BITS, columns, (1, 1 << BITS), False, (1,)), end)
