@@ -36,7 +36,12 @@ NEWTON = {  # curve -> what a step makes of the unit u and the curve's value y t
 
 
 def work(dtype: DType) -> DType:
-    """The working precision for functions of numbers of this dtype."""
+    """The working precision for functions of numbers of this dtype. Raises UsageError where words have no room for it."""
+    if dtype.bits < 64:
+        raise UsageError(
+            f"a function of numbers of any size on {dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, for "
+            f"which {dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
+        )
     return WORK if dtype.bits <= 64 else FINE
 
 
@@ -153,11 +158,6 @@ def _rescale_gate(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
 def rescale(x: Array, s: Scaling, end: int) -> tuple[Array, ...]:
     """(x times columns[0] / 2^(end-2) in [1, 4) in the working precision, 4 (or 0) at states of gain 0, then the columns of
     `results` as int64)."""
-    if x.dtype.bits < 64:
-        raise UsageError(
-            f"a function of numbers of any size on {x.dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
-            f"for which {x.dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
-        )
     return (_rescale_gate if scope_of(x).settings.rounding == "dither" else _rescale_by_words)(x, s, end)  # as in `smooth`
 
 

@@ -47,3 +47,7 @@ class Star(Additive):
         sums = (yield Exchange({}, {0: specs}))[0]
         others = [ring.sub(b, a) if k < count else ring.xor([b, a]) for k, (a, b) in enumerate(zip(mine, sums, strict=True))]
         return Received(others[:count], others[count:], corrections[self.dealer] if expects else None)
+
+    def opened(self, *words: Array) -> Steps[list[Array]]:
+        """The same for words alone."""
+        return (yield from self.exchange(words)).words
