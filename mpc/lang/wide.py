@@ -39,8 +39,8 @@ def work(dtype: DType) -> DType:
     """The working precision for functions of numbers of this dtype. Raises UsageError where words have no room for it."""
     if dtype.bits < 64:
         raise UsageError(
-            f"a function of numbers of any size on {dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, for "
-            f"which {dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
+            f"a function of numbers of any size on {dtype} at {user_line()}: it computes with {WORK.fraction} fraction bits, "
+            f"for which {dtype.bits} bits have no room. Open the session with dtype=mpc.fixed64(f)"
         )
     return WORK if dtype.bits <= 64 else FINE
 
