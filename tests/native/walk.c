@@ -200,10 +200,10 @@ static void lookup(size_t n, int width)
     uint64_t *table = uniform(8 * COLUMNS * size), *v = uniform(8 * n), *r = secret(8 * n), *e = room(8 * n * row);
     uint64_t *s = room(8 * n), *out = room(8 * COLUMNS * n);
     k->lookup_deal_u64(e, s, r, n, width, rk, A, 512);
-    k->lookup_u64(out, table, COLUMNS, width, e, v, n, -1, 0);
-    show("lookup_deal_u64", n, e, 8 * n * row), show("lookup_deal s", n, s, 8 * n), show("lookup_u64", n, out, 8 * COLUMNS * n);
-    k->lookup_u64(out, table, COLUMNS, width, e, v, n, 1, 1);
-    show("lookup_u64 exclusive", n, out, 8 * COLUMNS * n);
+    k->lookup_u64(out, table, COLUMNS, width, e, v, n, -1, 0), show("lookup_u64", n, out, 8 * COLUMNS * n);
+    out = room(8 * COLUMNS * n);
+    k->lookup_u64(out, table, COLUMNS, width, e, v, n, 1, 1), show("lookup_u64 exclusive", n, out, 8 * COLUMNS * n);
+    show("lookup_deal_u64", n, e, 8 * n * row), show("lookup_deal s", n, s, 8 * n);
     free(table), free(v), free(r), free(rk);
 }
 
