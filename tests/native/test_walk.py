@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from mpc._native import ffi
 
 HERE = Path(__file__).parent
@@ -20,7 +19,7 @@ def test_every_kernel_is_walked():
 
 @pytest.mark.parametrize("name", ["walk.c", "dudect.c"])
 def test_it_compiles(name: str, tmp_path: Path):
-    strict = "-O2 -std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Werror".split()
+    strict = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"]
     words = ["cc", *strict, f"-I{HERE.parents[1] / 'native'}", "-c", str(HERE / name), "-o", str(tmp_path / "out.o")]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
