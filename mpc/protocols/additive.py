@@ -18,7 +18,8 @@ import numpy as np
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import WORD, Array, Ring, Shapes, blank
+from ..ring.ring import WORD, Array, Ring
+from ..ring.shapes import Shapes, blank
 from .base import (
     IDLE,
     PENDING,

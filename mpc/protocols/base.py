@@ -22,7 +22,8 @@ from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.residues import Residues
-from ..ring.ring import Array, Ring, blank
+from ..ring.ring import Array, Ring
+from ..ring.shapes import blank
 
 T = TypeVar("T")
 Spec = tuple[str, tuple[int, ...]]  # dtype and shape of an array that is expected

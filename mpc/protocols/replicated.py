@@ -27,7 +27,8 @@ import numpy as np
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import Array, Ring, blank
+from ..ring.ring import Array, Ring
+from ..ring.shapes import blank
 from .additive import KEPT, Received
 from .base import (
     IDLE,

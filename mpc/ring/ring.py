@@ -1,7 +1,7 @@
 """The arithmetic a protocol may use: Z_2^64 on arrays of words, bits on packed words, and the same on shapes alone.
 
 A protocol is written over a `Ring`. `Ring()` computes with the native kernels; other rings (`wide.py`, `narrow.py`) have words
-of another dtype, which only their methods look into. `Shapes(ring)` is the same text with the
+of another dtype, which only their methods look into. `Shapes(ring)` (`shapes.py`) is the same text with the
 kernels switched off: every array is a *blank* (a read-only array of one repeated zero, whatever its shape), so a program
 can be rehearsed on any size in no time and no memory. Fused kernels are methods here; what each computes is defined in
 `native/mpc_kernels.h`.
@@ -10,7 +10,7 @@ can be rehearsed on any size in no time and no memory. Fused kernels are methods
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, reduce
+from functools import cache, reduce
 from math import prod
 from typing import Any, NamedTuple
 
@@ -559,97 +559,3 @@ class Ring:
 def spline_words(degree: int) -> int:
     """Rows of dealt words of a polynomial: s r^m for m = 0 .. degree, and one for every m <= j."""
     return (degree + 1) * (degree + 4) // 2
-
-
-class Shapes(Ring):
-    """The same methods on blanks: nothing is computed, shapes and sizes come out right, work is counted."""
-
-    abstract = True
-
-    def __init__(self, ring: Ring | type[Ring] = Ring) -> None:
-        self.name, self.bits, self.limb, self.word, self.primes = ring.name, ring.bits, ring.limb, ring.word, ring.primes
-        self.multiplications = 0  # in products of arrays
-        self.words = 0  # written by kernels
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
-        self.words += prod(shape)
-        return blank(shape, dtype or self.word)
-
-    def of(self, values: Any) -> Array:
-        return blank(np.shape(values), self.word)
-
-    def encode(self, x: Array, fraction: int) -> Array:
-        return blank(np.shape(x), self.word)
-
-    def limbs(self, x: Array) -> list[Array]:
-        return [blank(x.shape)] * -(-self.bits // self.limb)
-
-    def from_limbs(self, limbs: Sequence[Array]) -> Array:
-        return blank(limbs[0].shape, self.word)
-
-    def is_zero(self, x: Array) -> Array:
-        return blank(x.shape, np.dtype(np.uint8))
-
-    def call(self, kernel: str, *args: Any) -> None:
-        pass
-
-    def solid(self, x: Array) -> Array:
-        return x
-
-    def bit_rows(self, bits: Packed) -> Array:
-        return blank((bits.shape[0], words_for(prod(bits.shape[1:]))))
-
-    def from_bit_rows(self, rows: Array, shape: tuple[int, ...]) -> Packed:
-        return Packed.of(blank(shape, np.dtype(np.uint8)))
-
-    def permutation(self, n: int, stream: Stream) -> Array:
-        return blank((n,), np.dtype(np.int64))
-
-    def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
-        return self.empty(shape, HALF_WORD)
-
-    def digits(self, bits: Packed) -> Array:
-        return blank(bits.shape[:-1], np.dtype(np.uint8))
-
-    def numbers(self, planes: Array, n: int) -> Array:
-        return blank((n,), self.word)
-
-    def gather(self, x: Array, order: Array) -> Array:
-        return blank((*order.shape, *x.shape[1:]), x.dtype)
-
-    def local(self, f: Callable[..., Array], *xs: Array) -> Array:
-        shape = xs[0].shape
-        for x in xs:
-            if x.shape != shape:
-                shape = np.broadcast_shapes(shape, x.shape)
-        return blank(shape, xs[-1].dtype)
-
-    def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
-        return blank(tuple(n for i, n in enumerate(x.shape) if i not in axis), self.word)
-
-    def concatenate(self, xs: Sequence[Array], axis: int) -> Array:
-        shape = list(xs[0].shape)
-        shape[axis] = sum(x.shape[axis] for x in xs)
-        return blank(tuple(shape), xs[0].dtype)
-
-    def cumsum(self, x: Array, axis: int) -> Array:
-        return x
-
-    def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
-        self.multiplications += f.multiplications(x.shape, y.shape)
-        return blank(f.shape(x.shape, y.shape), self.word)
-
-    def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] | None = None) -> Array:
-        return blank(shape, dtype or self.word)
-
-    def spread(self, bits: Packed) -> Array:
-        return blank(bits.shape, self.word)
-
-
-_ZERO = bytes(8 * MOST_LIMBS)
-
-
-@lru_cache(maxsize=1 << 12)  # a program has few shapes, and one array serves all who need a blank of it
-def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
-    """An array of that shape that takes no memory: one zero, repeated by strides of 0; read-only."""
-    return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to

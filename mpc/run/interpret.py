@@ -34,8 +34,9 @@ from ..protocols.base import (
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import Ring, blank, words_for
+from ..ring.ring import Ring, words_for
 from ..ring.rings import ring_of
+from ..ring.shapes import blank
 from .clock import Clock, Task
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)

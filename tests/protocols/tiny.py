@@ -21,7 +21,8 @@ import numpy as np
 from mpc.ring.bilinear import MUL, Bilinear
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Stream
-from mpc.ring.ring import HALF_WORD, WORD, Array, Comparison, Ring, Shapes, spline_words, words_for
+from mpc.ring.ring import HALF_WORD, WORD, Array, Comparison, Ring, spline_words, words_for
+from mpc.ring.shapes import Shapes
 
 BITWISE = (np.bitwise_xor, np.bitwise_and, np.invert)  # also meet packed bits, so their results are not cut to k bits
 

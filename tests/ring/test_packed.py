@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpc.ring.packed import Packed
-from mpc.ring.ring import blank
+from mpc.ring.shapes import blank
 
 
 def test_bit_i_is_bit_i_of_its_word():

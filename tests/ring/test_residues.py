@@ -12,8 +12,8 @@ import sympy
 from mpc.errors import Singular, UsageError
 from mpc.ring.bilinear import MATMUL, MUL
 from mpc.ring.residues import Residues
-from mpc.ring.ring import Shapes
 from mpc.ring.rings import ring_of
+from mpc.ring.shapes import Shapes
 
 M61, P62, P63 = 2**61 - 1, 2**62 - 57, 2**63 - 25
 SYSTEMS = {"one": (M61,), "largest": (P63,), "two": (M61, P63), "three": (P62, M61, 2**31 + 11)}
