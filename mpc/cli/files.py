@@ -24,7 +24,8 @@ def read(path: str) -> np.ndarray:
     """The array in a file. A table (csv, tsv) gives float64: (rows, columns), or (rows,) if it has one column."""
     file = Path(path)
     if not file.is_file():
-        raise UsageError(f"no file {path}" + (": it is a folder" if file.is_dir() else ""))
+        what = "it is a folder" if file.is_dir() else f"looked for from {Path.cwd()}"
+        raise UsageError(f"no file {path}: {what}. Give a file of data: --input NAME=FILE")
     kind = file.suffix.lower()
     if kind not in READS:
         raise UsageError(f"{path}: cannot read files of type {kind or 'unknown'!r}; give {', '.join(READS)}")

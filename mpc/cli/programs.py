@@ -23,7 +23,7 @@ def load_program(path: str) -> Program:
     """The `@mpc.program` of a file: the one named `main`, else the only one. Its folder is on the import path."""
     file = Path(path).resolve()
     if not file.is_file():
-        raise UsageError(f"no program file {path}")
+        raise UsageError(f"no program file {path}: looked for from {Path.cwd()}. Give the Python file that holds @mpc.program")
     if file.suffix != ".py":
         raise UsageError(f"{path}: a program is a Python file (.py)")
     name = f"mpc_program_{file.stem}"

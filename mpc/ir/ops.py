@@ -187,7 +187,11 @@ def _concatenate(types: Sequence[Type], params: Params) -> Type:
     axis, shape = params["axis"], list(types[0].shape)
     for t in types[1:]:
         if len(t.shape) != len(shape) or any(a != b for i, (a, b) in enumerate(zip(t.shape, shape, strict=True)) if i != axis):
-            raise ShapeMismatch(f"cannot concatenate {' and '.join(str(t.shape) for t in types)} on axis {axis}")
+            shapes = " and ".join(str(t.shape) for t in types)
+            raise ShapeMismatch(
+                f"cannot concatenate {shapes} on axis {axis}: all other axes must be equal. Choose another axis=, or the same "
+                "columns of every part"
+            )
     shape[axis] = sum(t.shape[axis] for t in types)
     return Type(tuple(shape), _same_dtype(types), _secret(types))
 

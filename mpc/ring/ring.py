@@ -1,9 +1,9 @@
 """The arithmetic a protocol may use: Z_2^64 on arrays of words, bits on packed words, and the same on shapes alone.
 
-A protocol is written over a `Ring`. `Ring()` computes with the native kernels; other rings (`wide.py`, `narrow.py`) have words
-of another dtype, which only their methods look into. `Shapes(ring)` (`shapes.py`) is the same text with the
-kernels switched off: every array is a *blank* (a read-only array of one repeated zero, whatever its shape), so a program
-can be rehearsed on any size in no time and no memory. Fused kernels are methods here; what each computes is defined in
+A protocol is written over a `Ring`. `Ring()` computes with the native kernels; other rings (`composed.py`, `wide.py`,
+`residues.py`) have words of another dtype, which only their methods look into. `Shapes(ring)` (`shapes.py`) is the same text
+with the kernels switched off: every array is a *blank* (a read-only array of one repeated zero, whatever its shape), so a
+program can be rehearsed on any size in no time and no memory. Fused kernels are methods here; what each computes is defined in
 `native/mpc_kernels.h`.
 """
 
