@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, UINT64, DType, fixed64
+from ..protocols.fields import most_trees
 from . import core
 from .array import Array, Axis, bind, constant, implements, scope_of, whole
 from .core import (
@@ -120,7 +121,7 @@ def thresholds(x: Array, values: Any, bits: int | None = None) -> Array:
     bits = x.dtype.bits - 1 if bits is None else bits
     ring = scope_of(x).settings.ring
     words = ring.integers(core._words(np.asarray(values), x.dtype.fraction, scope_of(x)))
-    most = 52 if bits <= 64 else 13  # comparisons for which an equation has random words
+    most = most_trees(bits)
     batches = [tuple(map(int, words[i : i + most])) for i in range(0, len(words), most)]
     return astype(core.concatenate([_thresholds(x, batch, bits) for batch in batches], 0), INT64)
 

@@ -34,3 +34,8 @@ class Field:
     MOVED = 237  # dealt: those masks, in the owner's order
     ORDER = 242  # the owner's order; 247: that of both evaluators
     TAIL = 220  # + 5 * side: bit masks and words of what lies outside the window: beta, word; beta, word, word * r
+
+
+def most_trees(bits: int) -> int:
+    """Comparisons of so many bits for which an equation has random words: 3 fields each, 12 where words have a second limb."""
+    return 52 if bits <= 64 else 13

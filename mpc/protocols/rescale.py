@@ -21,7 +21,7 @@ import numpy as np
 from ..ring.prg import Name, Stream
 from ..ring.ring import WORD, Array
 from .base import Opening, Origin, Share, Steps, Tape, together
-from .fields import Field
+from .fields import Field, most_trees
 from .spline import hidden
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def rescale_gate(
 
 def _below(p: Additive, tape: Tape, x: Share, values: Sequence[int], bits: int | None = None) -> Steps[list[Array]]:
     """Packed shares of [x < v] for any number of values."""
-    most = 52 if (bits or p.bits) <= 64 else 13  # for which a name has random words
+    most = most_trees(bits or p.bits)
 
     def batch(i: int) -> Steps[list[Array]]:
         name = Name(tape.name.epoch, tape.name.node + i // most)
