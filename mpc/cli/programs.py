@@ -7,7 +7,9 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from ..errors import MPCError, UsageError
 from ..lang.program import Program
@@ -19,6 +21,15 @@ class ProgramError(MPCError):
     """The user's own code failed. The message names its line."""
 
 
+class _AsWritten(SourceFileLoader):
+    """Loads what the file says now. Python's cache of compiled modules takes a file of the same size and second for the same,
+    and then another program would run than the parties have agreed on."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def load_program(path: str) -> Program:
     """The `@mpc.program` of a file: the one named `main`, else the only one. Its folder is on the import path."""
     file = Path(path).resolve()
@@ -27,7 +38,7 @@ def load_program(path: str) -> Program:
     if file.suffix != ".py":
         raise UsageError(f"{path}: a program is a Python file (.py)")
     name = f"mpc_program_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_AsWritten(name, str(file)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     if str(file.parent) not in sys.path:
