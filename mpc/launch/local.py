@@ -214,21 +214,19 @@ class LocalCluster(Backend):
         packed = np.frombuffer(program.pack(), np.uint8)
         self._epoch += 1
         self._running = True
+        tellers = _tellers(program)[: len(program.outs) - len(keep)]
         for me, socket in enumerate(self._sockets):
-            mine = inputs.get(me, {})
+            mine, tell = inputs.get(me, {}), [k for k, teller in enumerate(tellers) if teller == me]
             command = {"do": "run", "epoch": self._epoch, "args": list(stored), "keep": list(keep), "drop": list(drop),
-                      "slots": list(mine), "progress": me == 0 and self._progress is not None,
+                      "tell": tell, "slots": list(mine), "progress": me == 0 and self._progress is not None,
                        "profiled": self.profiled, "ahead": self.ahead}  # fmt: skip
             control.send(socket, command, [packed, *mine.values()])
         answers = self._collect("done", None)
         self._running = False
-        revealed: list[dict[int, Part]] = [{} for _ in range(len(program.outs) - len(keep))]
-        measured = []
-        for me, (header, parts) in enumerate(answers):
-            for k, part in zip(header["known"], parts, strict=True):
-                revealed[k][me] = part
-            measured.append(control.measured_from(header["measured"]))
-        return revealed, measured
+        told = [iter(parts) for _, parts in answers]
+        values = [next(told[teller]) for teller in tellers]
+        revealed = [{me: v for me, (header, _) in enumerate(answers) if k in header["known"]} for k, v in enumerate(values)]
+        return revealed, [control.measured_from(header["measured"]) for header, _ in answers]
 
     def save(self, folder: Path, numbers: Sequence[int], contents: Contents) -> None:
         command = {"do": "save", "folder": str(folder), "args": list(numbers), "contents": asdict(contents)}
@@ -325,6 +323,12 @@ class LocalCluster(Backend):
         self._context.term()
         self._children, self._sockets = [], []
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _tellers(program: Program) -> list[int]:
+    """Who hands each result to the user's process: of all who learn it the first. Nobody but the user reads it there."""
+    made = dict(zip(program.schedule.first_out, program.eqns, strict=True))
+    return [made[v].params["to"][0] if v in made and made[v].op == "reveal" else 0 for v in program.outs]
 
 
 def _may_follow(error: MPCError) -> bool:

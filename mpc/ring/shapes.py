@@ -101,9 +101,20 @@ class Shapes(Ring):
 
 
 _ZERO = bytes(8 * MOST_LIMBS)
+_PLACE = np.frombuffer(_ZERO, np.uint8).ctypes.data
 
 
 @lru_cache(maxsize=1 << 12)  # a program has few shapes, and one array serves all who need a blank of it
 def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
     """An array of that shape that takes no memory: one zero, repeated by strides of 0; read-only."""
     return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to
+
+
+def is_blank(x: Array) -> bool:
+    """Whether x is a blank, and not an array of one number that is repeated."""
+    return bool(x.ctypes.data == _PLACE)
+
+
+def room(x: Array, shape: tuple[int, ...]) -> Array:
+    """Memory for numbers like x's; a blank, if x is one."""
+    return blank(shape, x.dtype) if is_blank(x) else np.empty(shape, x.dtype)

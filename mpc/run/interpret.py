@@ -34,9 +34,9 @@ from ..protocols.base import (
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import Ring, words_for
+from ..ring.ring import Array, Ring, words_for
 from ..ring.rings import ring_of
-from ..ring.shapes import blank
+from ..ring.shapes import blank, is_blank, room
 from .clock import Clock, Task
 
 CHUNK = 1 << 16  # elements: half a megabyte of words stays in the second-level cache (measured in DESIGN's spike)
@@ -217,7 +217,10 @@ def start(
     if op == "random":
         return protocol.random(tape, result.shape, _coins(ctx, name, result))
     if op == "reveal":
-        return _reveal(protocol, tape, ins[0], eqn)  # type: ignore[arg-type]
+        assert isinstance(ins[0], Share)
+        if result.size > CHUNK:
+            return _revealed_in_chunks(protocol, tape, ins[0], eqn, ctx, alone)
+        return _reveal(protocol, tape, ins[0], eqn)
     if result.size > CHUNK and _elementwise(eqn, ins):
         return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone, later())
     return _gate(protocol, eqn, tape, *ins)
@@ -230,9 +233,36 @@ def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | 
     if above:
         x = yield from protocol.product(tape, bilinear_map("mul", {}), x, protocol.ring.of(1 << above), 0, "dither")
     value = yield from protocol.reveal(tape, x, tuple(eqn.params["to"]))
-    if not above or not isinstance(value, np.ndarray) or (value.size and value.ndim and not any(value.strides)):  # a blank
+    if not above or not isinstance(value, np.ndarray) or is_blank(value):
         return value
     return value >> np.uint64(above)  # a word of 64 bits; who only receives has a ring of shapes
+
+
+def _revealed_in_chunks(
+    protocol: Protocol, tape: Tape, x: Share, eqn: Eqn, ctx: Context, alone: Callable[[], bool]
+) -> Steps[Part | None]:
+    """`_reveal` of a large array, a chunk at a time: nothing but the value leaves the cache."""
+    size, bits = x.size, x.is_bits
+    flat = [a.reshaped((size,)) if isinstance(a, Packed) else protocol.ring.solid(a).reshape(-1) for a in x.parts]
+    whole: list[Array] = []
+
+    def lane(i: int) -> Steps[None]:
+        start, stop = i * CHUNK, min((i + 1) * CHUNK, size)
+        piece = Share(tuple(a.cut(start, stop) if isinstance(a, Packed) else a[start:stop] for a in flat))
+        value = yield from _reveal(protocol, tape._replace(at=start, chunk=i), piece, eqn)
+        if value is None:
+            return
+        words = value.words if isinstance(value, Packed) else value
+        if not whole:
+            whole.append(room(words, (words_for(size) if bits else size,)))
+        if not is_blank(words):
+            at = start // 64 if bits else start
+            whole[0][at : at + words.size] = words
+
+    yield from _lanes(lane, size, protocol, tape, ctx, alone)
+    if not whole:
+        return None
+    return Packed(whole[0], x.shape) if bits else whole[0].reshape(x.shape)
 
 
 def _coins(ctx: Context, name: Name, t: Type) -> Part:
@@ -321,27 +351,44 @@ def _chunked(
         for x, y, goes_on in zip(whole, results, later.results, strict=True):
             _put(protocol, x, y, i * CHUNK, goes_on)
 
-    def lanes() -> Iterator[Steps[None]]:
-        i, cycle = 0, protocol.cycle
-        cycles = size // CHUNK // cycle
-        while i * CHUNK < size:
-            yield lane(i)
-            i += 1
-            # a rehearsal runs one lane after the other, and counts those that cost what the last ones did
-            full = counted and not i % cycle and i // cycle < cycles
-            if full and ctx.steady(tape.name.node, i // cycle, cycles, ()):  # type: ignore[misc]
-                for k in range(i, cycles * cycle):
-                    _repeated([x for x in (*flat.values(), *whole) if isinstance(x, Share)], k * CHUNK, (k - cycle) * CHUNK)
-                i = cycles * cycle
+    def repeated(i: int, like: int) -> None:
+        _repeated([x for x in (*flat.values(), *whole) if isinstance(x, Share)], i * CHUNK, like * CHUNK)
 
-    counted = ctx.steady is not None and alone()
-    yield from pipeline(lanes(), 1 if counted else WINDOW)
+    yield from _lanes(lane, size, protocol, tape, ctx, alone, repeated)
     results = []
     for x in whole:
         y = Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in x.parts))
         y.pieces = x.pieces
         results.append(y)
     return results
+
+
+def _lanes(
+    lane: Callable[[int], Steps[None]],
+    size: int,
+    protocol: Protocol,
+    tape: Tape,
+    ctx: Context,
+    alone: Callable[[], bool],
+    repeated: Callable[[int, int], None] = lambda i, like: None,
+) -> Steps[None]:
+    """Runs `lane(i)` for every chunk i, some at once. In a rehearsal one after the other, until they cost what the last ones
+    did: those that are then counted and not run are told to `repeated`, with one that they are like."""
+    counted = ctx.steady is not None and alone()
+
+    def lanes() -> Iterator[Steps[None]]:
+        i, cycle = 0, protocol.cycle
+        cycles = size // CHUNK // cycle
+        while i * CHUNK < size:
+            yield lane(i)
+            i += 1
+            full = counted and not i % cycle and i // cycle < cycles
+            if full and ctx.steady(tape.name.node, i // cycle, cycles, ()):  # type: ignore[misc]
+                for k in range(i, cycles * cycle):
+                    repeated(k, k - cycle)
+                i = cycles * cycle
+
+    yield from pipeline(lanes(), 1 if counted else WINDOW)
 
 
 def _put(protocol: Protocol, whole: Share, y: Share, start: int, goes_on: bool) -> None:

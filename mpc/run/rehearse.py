@@ -251,7 +251,8 @@ class Loops:
         tally = Tally({("rounds",): r.rounds, ("messages",): r.messages})
         tally["multiplications",] = r.multiplications + sum(ring.multiplications for ring in self.rings)
         tally["words",] = r.words + sum(ring.words for ring in self.rings)
-        tally.update({("links", link): b for link, b in r.links.items()})
+        for table in ("links", "tail"):
+            tally.update({(table, key): b for key, b in getattr(r, table).items()})
         for table in ("by_op", "by_line"):
             for key, cost in getattr(r, table).items():
                 tally.update({(table, key, what): getattr(cost, what) for what in ("rounds", "online", "dealt")})
@@ -259,8 +260,8 @@ class Loops:
 
     def _add(self, iteration: Tally, times: int) -> None:
         for (what, *key), count in iteration.items():
-            if what == "links":
-                self.report.links[key[0]] += count * times
+            if what in ("links", "tail"):
+                getattr(self.report, what)[key[0]] += count * times
             elif key:
                 cost = getattr(self.report, what)[key[0]]
                 setattr(cost, key[1], getattr(cost, key[1]) + count * times)
