@@ -101,7 +101,7 @@ def interpret(
     live: dict[int, tuple[Name, Callable[[Any], Exchange]]] = {}
     waiting: dict[int, Exchange] = {}
     Name(ctx.epoch, base + plan.span)  # raises where addresses do not suffice
-    first = Name(ctx.epoch, base)
+    first, observed = Name(ctx.epoch, base), clock is not None or observe is not None
 
     def finish(i: int, name: Name, result: Any) -> None:
         v = first_out[i]
@@ -167,15 +167,16 @@ def interpret(
             if type(step) is GeneratorType:
                 send = step.send
                 live[i] = name, send if clock is None else partial(clock.call, eqn, line_of(eqn, where), send)
-                advance(i, None)
+                if observed or ready or len(live) > 1:
+                    advance(i, None)
+                else:  # most often: nothing to merge
+                    result = yield from step
+                    del live[i]
+                    finish(i, name, result)
             else:
                 finish(i, name, step)
         if not waiting:
             return [env[v] for v in program.outs]
-        if len(waiting) == 1:  # most often: nothing to merge
-            i, ex = waiting.popitem()
-            advance(i, (yield ex))
-            continue
         merged, split = merge(list(waiting.values()))
         inboxes = split((yield merged))
         resumed, waiting = list(waiting), {}
