@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 import mpc
 from mpc.lang.array import Settings
@@ -488,7 +489,7 @@ class Recorder(Ring):
         return super().compare_deal(r, what, again, hot, mask, and1, and2)
 
     def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> np.ndarray:
-        for stream in (a, a._replace(name=b), a._replace(keys=a.keys[:-1], name=ab)):
+        for stream in (a, structs.replace(a, name=b), structs.replace(a, keys=a.keys[:-1], name=ab)):
             self.note(stream, int(np.prod(shape)), TOKEN, 1)
         return super().and_deal_bits(shape, a, b, ab)
 

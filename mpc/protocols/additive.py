@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
@@ -264,7 +265,7 @@ class Additive(Protocol):
 
     def _blinded(self, ring: Ring, x: Array, bits: bool, sign: int, stream: Stream) -> Array:
         if bits:
-            return ring.blind_bits(x, stream._replace(at=stream.at // 64))
+            return ring.blind_bits(x, replace(stream, at=stream.at // 64))
         return ring.blind(x, sign, stream)
 
     def reveal(self, tape: Tape, x: Share, to: tuple[int, ...]) -> Steps[Part | None]:
@@ -478,12 +479,12 @@ class Additive(Protocol):
         beta: int = Field.BETA,
     ) -> Steps[tuple[Array, Received]]:
         """(b ^ beta opened, what else came): one bit each, and `words` in the same message; `deal` gets the dealer's beta."""
-        stream = self.own(tape._replace(at=tape.at // 64), beta)
+        stream = self.own(replace(tape, at=tape.at // 64), beta)
         mine = self.ring.blind_bits(b, stream)
 
         def with_beta() -> list[Array]:
             zero = self.exact.filled(b.shape, 0, WORD)
-            return deal(self.exact.blind_bits(zero, stream._replace(keys=self.all_keys)))
+            return deal(self.exact.blind_bits(zero, replace(stream, keys=self.all_keys)))
 
         got = yield from self.exchange(words, [mine], dealt, with_beta)
         return self.ring.xor([mine, *got.bits]), got
@@ -588,7 +589,7 @@ class Additive(Protocol):
 
     def and_(self, tape: Tape, x: Share, y: Share, field: int = Field.AND_X) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element. field: of the masks of x, y and their product."""
-        bits = tape._replace(at=tape.at // 64)
+        bits = replace(tape, at=tape.at // 64)
         fields = (field, field + 1)
         parts = [x.parts[0].words, y.parts[0].words]
         mine = [self.ring.blind_bits(p, self.own(bits, f)) for p, f in zip(parts, fields, strict=True)]

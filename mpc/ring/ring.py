@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from .bilinear import MUL, Bilinear
 from .fixed import decode, encode, fits
@@ -217,7 +218,7 @@ class Ring:
         places, attempt = np.arange(n, dtype=WORD), 0
         while True:
             at = stream.at + attempt * (-(-n // 512) * 512)
-            words = self.packed((n,), stream._replace(at=at))
+            words = self.packed((n,), replace(stream, at=at))
             if n < FEW:  # the place as the low bits of the word: sorting words is faster than finding their order
                 words = np.sort(words >> np.uint64(bits) << np.uint64(bits) | places)
                 order, words = (words & np.uint64((1 << bits) - 1)).astype(np.int64), words >> np.uint64(bits)

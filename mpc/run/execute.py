@@ -295,13 +295,13 @@ class Party:
                 results: list[Any] = end.value
                 return results
             self.step += 1
-            outgoing, incoming, turn = ex
+            outgoing, incoming = ex.send, ex.recv
             if flow is not None and flow.peer in (outgoing if flow.deals else incoming):
                 flow.before(ex)
             for peer, arrays in outgoing.items():
                 send(peer, self.step, arrays)
             arrival = _Arrival(self, incoming) if incoming else None  # nobody looks where nothing comes
-            if turn:
+            if ex.turn:
                 measured.rounds += 1
                 if clock is not None:
                     clock.turn()

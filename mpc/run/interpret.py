@@ -10,6 +10,7 @@ from types import GeneratorType
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
 from ..ir.program import NOWHERE, SAME_ORDER, Eqn, Program, Where
@@ -315,7 +316,7 @@ def _chunked(
 
     def lane(i: int) -> Steps[None]:
         cut = chunks(i)
-        found = yield from gate(tape._replace(at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
+        found = yield from gate(replace(tape, at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
         results = found if isinstance(found, list) else [found]
         if not whole:
             whole.extend(Share(tuple(_room(protocol.ring, p, size) for p in y.parts)) for y in results)
