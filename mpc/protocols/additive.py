@@ -306,7 +306,7 @@ class Additive(Protocol):
         """
         if f is MUL and bits and rounding == "dither" and x is not y:
             for a, b in ((x, y), (y, x)):
-                if a.settled is not None and a.settled.chains and a.opening is None and x.shape == y.shape:
+                if a.settled is not None and a.settled.chains and a.opening is None and x.parts[0].shape == y.parts[0].shape:
                     return self.chained(tape, a, b, bits)
         return self._opened(tape, f, x, y, bits, rounding)
 
@@ -361,7 +361,7 @@ class Additive(Protocol):
             known.append(hidden)
             return [*self.exact.trunc_deal(hidden, bits, hi, top), wrap]
 
-        specs = _truncation_specs(self.exact, t.shape, bits, settled.bits)
+        specs = _truncation_specs(self.exact, t.parts[0].shape, bits, settled.bits)
         dealt = yield from self.dealing(specs, deal)
         offset = self.offset(bits, "dither") if self.first else 0
         wrap = dealt[2] if dealt else None

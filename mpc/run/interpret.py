@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import prod
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -220,7 +221,7 @@ def start(
         return protocol.random(tape, result.shape, _coins(ctx, name, result))
     if op == "reveal":
         return _reveal(protocol, tape, ins[0], eqn)  # type: ignore[arg-type]
-    if result.size > CHUNK and _elementwise(eqn, ins):
+    if prod(result.shape) > CHUNK and _elementwise(eqn, ins):
         return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone, later())
     return _gate(protocol, eqn, tape, *ins)
 
