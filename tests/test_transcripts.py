@@ -7,6 +7,7 @@ opened word; and it may subtract one from another. All of these are put to a chi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from functools import partial, reduce
 from itertools import pairwise
@@ -448,8 +449,8 @@ class Recorder(Ring):
         super().__init__()
         self.hidden: dict[tuple[bytes, int], list[Use]] = {}
 
-    def call(self, kernel: str, *args: Any) -> None:
-        super().call(kernel, *args)
+    def called(self, run: Callable[..., Any], kernel: str, *args: Any) -> None:
+        run(*args)
         draws = any(isinstance(a, np.ndarray) and a.ndim == 2 and a.shape[1] == 176 for a in args)
         assert not draws or kernel in MASKS or kernel in EXPAND, f"this test does not know what {kernel} draws"
         if kernel not in MASKS:
@@ -516,6 +517,8 @@ def recorder(ring: Ring) -> Recorder:
     """The ring, as one that notes."""
     made = object.__new__(type("Recorder", (Recorder, type(ring)), {}))
     made.__dict__ |= {**vars(ring), "hidden": {}}
+    made.kernels = copy(ring.kernels)
+    made.kernels.__dict__ |= {k: partial(made.called, f, k) for k, f in vars(ring.kernels).items() if callable(f)}
     return made
 
 
