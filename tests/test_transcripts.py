@@ -7,6 +7,7 @@ opened word; and it may subtract one from another. All of these are put to a chi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from functools import partial, reduce
 from itertools import pairwise
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 import mpc
 from mpc.lang.array import Settings
@@ -447,8 +449,8 @@ class Recorder(Ring):
         super().__init__()
         self.hidden: dict[tuple[bytes, int], list[Use]] = {}
 
-    def call(self, kernel: str, *args: Any) -> None:
-        super().call(kernel, *args)
+    def called(self, run: Callable[..., Any], kernel: str, *args: Any) -> None:
+        run(*args)
         draws = any(isinstance(a, np.ndarray) and a.ndim == 2 and a.shape[1] == 176 for a in args)
         assert not draws or kernel in MASKS or kernel in EXPAND, f"this test does not know what {kernel} draws"
         if kernel not in MASKS:
@@ -488,7 +490,7 @@ class Recorder(Ring):
         return super().compare_deal(r, what, again, hot, mask, and1, and2)
 
     def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> np.ndarray:
-        for stream in (a, a._replace(name=b), a._replace(keys=a.keys[:-1], name=ab)):
+        for stream in (a, structs.replace(a, name=b), structs.replace(a, keys=a.keys[:-1], name=ab)):
             self.note(stream, int(np.prod(shape)), TOKEN, 1)
         return super().and_deal_bits(shape, a, b, ab)
 
@@ -515,6 +517,8 @@ def recorder(ring: Ring) -> Recorder:
     """The ring, as one that notes."""
     made = object.__new__(type("Recorder", (Recorder, type(ring)), {}))
     made.__dict__ |= {**vars(ring), "hidden": {}}
+    made.kernels = copy(ring.kernels)
+    made.kernels.__dict__ |= {k: partial(made.called, f, k) for k, f in vars(ring.kernels).items() if callable(f)}
     return made
 
 

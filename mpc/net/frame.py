@@ -39,6 +39,7 @@ REASON = 400  # bytes of UTF-8 in an abort
 
 _ADDRESS = struct.Struct("<4sHBB16sHHI")  # magic, version, kind, flags, session, src, dst, epoch
 _COUNTS = struct.Struct("<QQ")  # seq, round
+_DATA = struct.Struct("<32sQQ16s")  # address, seq, round, content
 _CONTENT = struct.Struct("<8sQ")  # spec, payload length
 _HEADER = struct.Struct("<4sHBB16sHHIQQ8sQ")
 _NUMBER = struct.Struct("<H")  # of a party, or of all parties
@@ -187,11 +188,11 @@ class Lane:
 
     def header(self, round: int, plan: Layout) -> bytes:
         """The header of the next message."""
-        return self._data + _COUNTS.pack(self.seq, round) + plan.content
+        return _DATA.pack(self._data, self.seq, round, plan.content)
 
     def join(self, round: int, plan: Layout, arrays: Sequence[Array]) -> bytes:
         """The next message, if `plan.joined`: one frame."""
-        header = self._data + _COUNTS.pack(self.seq, round) + plan.content  # not header(): a call less
+        header = _DATA.pack(self._data, self.seq, round, plan.content)  # not header(): a call less
         self.seq += 1
         self.payload += plan.size
         if plan.only:

@@ -10,10 +10,11 @@ what `exchange` asks it to deal.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
@@ -185,7 +186,7 @@ class Additive(Protocol):
 
     def opened(self, *words: Array) -> Steps[list[Array]]:
         """`exchange` where nothing but words is opened: the sums of what the other evaluators opened."""
-        mine = list(map(self.ring.solid, words))
+        mine = list(words)
         if self.deals:
             yield IDLE
             return mine
@@ -264,7 +265,7 @@ class Additive(Protocol):
 
     def _blinded(self, ring: Ring, x: Array, bits: bool, sign: int, stream: Stream) -> Array:
         if bits:
-            return ring.blind_bits(x, stream._replace(at=stream.at // 64))
+            return ring.blind_bits(x, replace(stream, at=stream.at // 64))
         return ring.blind(x, sign, stream)
 
     def reveal(self, tape: Tape, x: Share, to: tuple[int, ...]) -> Steps[Part | None]:
@@ -305,7 +306,7 @@ class Additive(Protocol):
         """
         if f is MUL and bits and rounding == "dither" and x is not y:
             for a, b in ((x, y), (y, x)):
-                if a.settled is not None and a.settled.chains and a.opening is None and x.shape == y.shape:
+                if a.settled is not None and a.settled.chains and a.opening is None and x.parts[0].shape == y.parts[0].shape:
                     return self.chained(tape, a, b, bits)
         return self._opened(tape, f, x, y, bits, rounding)
 
@@ -351,22 +352,26 @@ class Additive(Protocol):
         assert settled is not None
         opened = _opening(y) if is_open(y) else (yield from self.masked(y))[0]
         hi, top, word = self.own(tape, Field.HI), self.own(tape, Field.TOP), self.own(tape, Field.CHAIN)
-        rho, known = tape.name.field(Field.RHO), []
-
-        def deal() -> list[Array]:
-            assert settled.mask is not None
-            every = self.every(tape, Field.CHAIN)
-            wrap, hidden = self.exact.chain_deal(settled.mask, self.mask_total(y), settled.bits, every, rho)
-            known.append(hidden)
-            return [*self.exact.trunc_deal(hidden, bits, hi, top), wrap]
-
-        specs = _truncation_specs(self.exact, t.shape, bits, settled.bits)
+        known: list[Array] = []
+        deal = partial(self._deal_chained, tape, settled, y, bits, hi, top, known)  # a closure takes ten times as long
+        specs = _truncation_specs(self.exact, t.parts[0].shape, bits, settled.bits)
         dealt = yield from self.dealing(specs, deal)
         offset = self.offset(bits, "dither") if self.first else 0
         wrap = dealt[2] if dealt else None
+        rho = tape.name.field(Field.RHO)
         z = self.ring.chain(settled.c, t.parts[0], opened.value, opened.mask, settled.bits, offset, wrap, word, rho)
         (others,) = yield from self.opened(z)
         return self._truncated(z, others, bits, dealt[:2] if dealt else None, known, hi, top)
+
+    def _deal_chained(
+        self, tape: Tape, settled: Settled, y: Share, bits: int, hi: Stream, top: Stream, known: list[Array]
+    ) -> list[Array]:
+        """What `chained` deals; the mask of the word that it opens becomes `known`."""
+        assert settled.mask is not None
+        every, rho = self.every(tape, Field.CHAIN), tape.name.field(Field.RHO)
+        wrap, hidden = self.exact.chain_deal(settled.mask, self.mask_total(y), settled.bits, every, rho)
+        known.append(hidden)
+        return [*self.exact.trunc_deal(hidden, bits, hi, top), wrap]
 
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""
@@ -478,12 +483,12 @@ class Additive(Protocol):
         beta: int = Field.BETA,
     ) -> Steps[tuple[Array, Received]]:
         """(b ^ beta opened, what else came): one bit each, and `words` in the same message; `deal` gets the dealer's beta."""
-        stream = self.own(tape._replace(at=tape.at // 64), beta)
+        stream = self.own(replace(tape, at=tape.at // 64), beta)
         mine = self.ring.blind_bits(b, stream)
 
         def with_beta() -> list[Array]:
             zero = self.exact.filled(b.shape, 0, WORD)
-            return deal(self.exact.blind_bits(zero, stream._replace(keys=self.all_keys)))
+            return deal(self.exact.blind_bits(zero, replace(stream, keys=self.all_keys)))
 
         got = yield from self.exchange(words, [mine], dealt, with_beta)
         return self.ring.xor([mine, *got.bits]), got
@@ -588,7 +593,7 @@ class Additive(Protocol):
 
     def and_(self, tape: Tape, x: Share, y: Share, field: int = Field.AND_X) -> Steps[Share]:
         """Beaver on packed bits: 2 bits opened, 1 bit dealt an element. field: of the masks of x, y and their product."""
-        bits = tape._replace(at=tape.at // 64)
+        bits = replace(tape, at=tape.at // 64)
         fields = (field, field + 1)
         parts = [x.parts[0].words, y.parts[0].words]
         mine = [self.ring.blind_bits(p, self.own(bits, f)) for p, f in zip(parts, fields, strict=True)]

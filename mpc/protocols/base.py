@@ -16,6 +16,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from typing import Protocol as Interface
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import UsageError
 from ..ring.bilinear import Bilinear
@@ -31,7 +33,7 @@ Part = Any  # one component of a share: an array of words, or Packed bits
 Public = Array  # a value everybody knows: words (numbers) or uint8 (bits)
 
 
-class Exchange(NamedTuple):
+class Exchange(Struct, frozen=True, gc=False):
     """What one party sends and expects at one yield. `turn` is False if nobody waits for a peer's answer here, so that it
     is not a round: material a dealer sent ahead, and all chunks of a pipeline but the first."""
 
@@ -131,10 +133,10 @@ def pipeline(lanes: Iterable[Steps[None]], window: int) -> Steps[None]:
         except StopIteration:
             continue
         first, turns = step >= turns, max(turns, step + 1)
-        waiting.append((lane, (yield ex._replace(turn=ex.turn and first)), step + 1))
+        waiting.append((lane, (yield replace(ex, turn=ex.turn and first)), step + 1))
 
 
-class Tape(NamedTuple):
+class Tape(Struct, frozen=True, gc=False):
     """Names the random words of one equation; `at` is the position of the chunk's first element in the whole."""
 
     name: Name
@@ -161,7 +163,7 @@ class Opening(NamedTuple):
 PENDING = Opening(np.zeros(0), np.zeros(0))  # the message is on its way
 
 
-class Settled(NamedTuple):
+class Settled(Struct, frozen=True, gc=False):
     """What a truncation leaves for a product that follows: the opened c = x + 2^62 + r, the shift, and the dealer's r."""
 
     c: Array
@@ -181,30 +183,24 @@ class Settled(NamedTuple):
 OPERAND = 8  # fields OPERAND + k: fresh masks for operand k of an equation, where it has no mask of its own in this layout
 
 
-class Share:
+class Share(Struct, eq=False):
     """One party's part of a secret: component arrays, and what has been opened of it.
 
     `origin` names the mask under which this very secret may be opened (by a protocol that masks); a view (`parent`, `view`)
     is opened through the share it is made from, so the same mask never hides two different secrets.
     """
 
-    __slots__ = ("flat_parent", "known", "masks", "opening", "origin", "parent", "parts", "pieces", "settled", "view")
-
-    def __init__(
-        self,
-        parts: tuple[Part, ...],
-        origin: Origin | None = None,
-        parent: Share | None = None,
-        view: Callable[[Array], Array] | None = None,
-    ) -> None:
-        self.parts, self.origin, self.parent, self.view = parts, origin, parent, view
-        self.opening: Opening | None = None
-        self.settled: Settled | None = None
-        self.masks: list[Array] | None = None  # a dealer's copy of the mask's shares
-        self.flat_parent = False  # whether the view keeps the order of all elements
-        # consecutive parts, where chunks know what the whole does not: what was opened of them, or by their truncation
-        self.pieces: dict[int, Share] | None = None  # by their first elements
-        self.known: Share | None = None  # the same secret as the gates of another protocol know it
+    parts: tuple[Part, ...]
+    origin: Origin | None = None
+    parent: Share | None = None
+    view: Callable[[Array], Array] | None = None
+    opening: Opening | None = None
+    settled: Settled | None = None
+    masks: list[Array] | None = None  # a dealer's copy of the mask's shares
+    flat_parent: bool = False  # whether the view keeps the order of all elements
+    # consecutive parts, where chunks know what the whole does not: what was opened of them, or by their truncation
+    pieces: dict[int, Share] | None = None  # by their first elements
+    known: Share | None = None  # the same secret as the gates of another protocol know it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -348,7 +344,7 @@ class Protocol(ABC):
         size = max(512, -(-int(np.prod(shape)) // 512) * 512)  # each owner's masks have their own positions
         bits = isinstance(mine, Packed)
         steps = [
-            self.share(tape._replace(at=tape.at + p * size), p, shape, bits, mine if p == self.me else None)
+            self.share(replace(tape, at=tape.at + p * size), p, shape, bits, mine if p == self.me else None)
             for p in range(self.n)
         ]
         first, *others = yield from together(*steps)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from ..ring.packed import Packed
 from ..ring.prg import Stream
 from ..ring.ring import WORD, Array, Comparison, words_for
@@ -80,7 +82,7 @@ def _limb(
         field = sets[hots] if again else sets.setdefault(hots, next(fields))
         node = tree(k)
         trees.append(Tree(value, what, again, field, p.every(tape, node), p.own(tape, node + 1), p.own(tape, node + 2)))
-    sign = p.own(tape._replace(at=tape.at // 64), Field.SIGN)
+    sign = p.own(replace(tape, at=tape.at // 64), Field.SIGN)
 
     def deal() -> list[Array]:
         r = mask()
@@ -159,7 +161,7 @@ def _residues(p: Additive, tape: Tape, opened: Array, mask: Callable[[], Array])
 
     def part(i: int) -> Tape:
         """Random words of its own: as many places as this chunk has, for each residue."""
-        return tape._replace(at=tape.at * primes + i * (-(-n // 512) * 512))
+        return replace(tape, at=tape.at * primes + i * (-(-n // 512) * 512))
 
     planes = yield from together(*(_limb(p, part(j), opened, [(0, True)], mask, width, limb=j) for j in range(primes)))
     rows, level = [Share((Packed(plane, (n,)),)) for (plane,) in planes], 1

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
@@ -177,7 +178,7 @@ class Replicated(Protocol):
 
     def _blinded(self, x: Array, bits: bool, sign: int, stream: Stream) -> Array:
         if bits:
-            return self.ring.blind_bits(x, stream._replace(at=stream.at // 64))
+            return self.ring.blind_bits(x, replace(stream, at=stream.at // 64))
         return self.ring.blind(x, sign, stream)
 
     def _as_opened(self, role: int, x: Share) -> Share:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ring.prg import Name, Stream
 from ..ring.ring import WORD, Array
@@ -51,7 +52,7 @@ def rescale_gate(
     """
     (opened,) = yield from p.masked(x)
     # addresses of the body that this gate replaces are free
-    inner = tape._replace(name=Name(tape.name.epoch, tape.name.node + 1))
+    inner = replace(tape, name=Name(tape.name.epoch, tape.name.node + 1))
     if signed:
         lower = yield from p.signs(tape, x, states)
         kept = yield from p.unless(tape, lower[1], x)
@@ -78,7 +79,7 @@ def _below(p: Additive, tape: Tape, x: Share, values: Sequence[int], bits: int |
 
     def batch(i: int) -> Steps[list[Array]]:
         name = Name(tape.name.epoch, tape.name.node + i // most)
-        return p.signs(tape._replace(name=name), x, values[i : i + most], bits)
+        return p.signs(replace(tape, name=name), x, values[i : i + most], bits)
 
     found = yield from together(*(batch(i) for i in range(0, len(values), most)))
     return [plane for planes in found for plane in planes]
@@ -122,7 +123,7 @@ def _looked_up(
         return [onehot, out]
 
     specs = [(WORD.str, (n * blocks,)), (p.word, (columns + 2, n))]
-    index, got = yield from p.open_bit(tape._replace(at=tape.at * k), bits, specs, deal)
+    index, got = yield from p.open_bit(replace(tape, at=tape.at * k), bits, specs, deal)
     if got.dealt is not None:
         onehot, (sign, with_r, *with_rho) = got.dealt
     else:

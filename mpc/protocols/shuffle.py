@@ -16,6 +16,7 @@ from math import lcm, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ring.packed import Packed
 from ..ring.prg import Stream
@@ -41,7 +42,7 @@ class Rows(NamedTuple):
 
     def within(self, ring: Ring, stream: Stream) -> Stream:
         """The stream from this column's words on."""
-        return stream._replace(at=self.at // self.drawn(ring))
+        return replace(stream, at=self.at // self.drawn(ring))
 
     def drawn(self, ring: Ring) -> int:
         """Bytes of the stream that a word takes."""

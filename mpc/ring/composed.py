@@ -12,6 +12,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from .bilinear import Bilinear
 from .fixed import checked
@@ -124,13 +125,13 @@ class Composed(Ring):
         value, where = self._settled(c, f)
         dealt = self.shorts(t.shape, word, f) if wrap is None else self.from_short(wrap)
         z = self.sub(self.sub(self.mul(t, y), self.mul(value, q)), self.mul(where, dealt))
-        return self.blind(self.add(z, self.of(offset)), 1, word._replace(name=rho))
+        return self.blind(self.add(z, self.of(offset)), 1, replace(word, name=rho))
 
     def chain_deal(self, r: Array, q: Array, f: int, word: Stream, rho: int) -> tuple[Array, Array]:
         wrap = self.mul(self.shift_right(r, self.bits - 1), q)
         hidden = self.neg(self.mul(self.shift_right(r, f), q))
-        heads = word._replace(keys=word.keys[:-1])
-        return self.short_less(wrap, heads, f), self.blind(hidden, 1, word._replace(name=rho))
+        heads = replace(word, keys=word.keys[:-1])
+        return self.short_less(wrap, heads, f), self.blind(hidden, 1, replace(word, name=rho))
 
     # ---- bits and words ----
     def chosen(self, bit: Array, one: Array, zero: Array) -> Array:
@@ -174,7 +175,7 @@ class Composed(Ring):
     def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
         n, size, blocks = r.size, 1 << k, max(1, (1 << k) // 64)
         place = self.limbs(r)[0] & np.uint64(size - 1)
-        e0 = self.packed((n * blocks,), stream._replace(at=stream.at * blocks)) & np.uint64((1 << min(64, size)) - 1)
+        e0 = self.packed((n * blocks,), replace(stream, at=stream.at * blocks)) & np.uint64((1 << min(64, size)) - 1)
         vectors, rows, column = e0.reshape(n, -1), np.arange(n), (place // np.uint64(64)).astype(np.int64)
         bit = vectors[rows, column] >> place % np.uint64(64) & np.uint64(1)
         sign = self.of(2 * bit.astype(np.int64) - 1)
@@ -183,7 +184,7 @@ class Composed(Ring):
 
     def spline(self, low: Array, opened: Array, words: Array | None, degree: int, stream: Stream) -> Array:
         if words is None:
-            words = [self.prg(low.shape, stream._replace(name=stream.name + k)) for k in range(spline_words(degree))]  # type: ignore[assignment]
+            words = [self.prg(low.shape, replace(stream, name=stream.name + k)) for k in range(spline_words(degree))]  # type: ignore[assignment]
         assert words is not None
         total = self.filled(low.shape, 0)
         for j in range(degree + 1):
@@ -198,7 +199,7 @@ class Composed(Ring):
         power = [sign]
         for _ in range(degree):
             power.append(self.mul(power[-1], r_low))
-        rho = [self.prg(r_low.shape, columns._replace(name=columns.name + j)) for j in range(degree + 1)]
+        rho = [self.prg(r_low.shape, replace(columns, name=columns.name + j)) for j in range(degree + 1)]
         rows = power + [self.mul(rho[j], power[m]) for j in range(degree + 1) for m in range(j + 1)]
         out = self.empty((len(rows), *r_low.shape))
         for k, row in enumerate(rows):

@@ -7,7 +7,7 @@ are read as the integer in (-P/2, P/2) that has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -103,25 +103,25 @@ class Residues(Composed):
         return self.integers(x).astype(np.float64)
 
     # ---- arithmetic ----
-    def _each(self, kernel: str, x: Array, y: Array) -> Array:
+    def _each(self, kernel: Callable[..., None], x: Array, y: Array) -> Array:
         if x.shape != y.shape:
             x, y = np.broadcast_arrays(x, y)
         x, y = self.solid(x), self.solid(y)
         out = self.empty(x.shape)
-        self.call(kernel, out, x, y, out.size, *self._fields)
+        kernel(out, x, y, out.size, *self._fields)
         return out
 
     def add(self, x: Array, y: Array) -> Array:
-        return self._each("field_add_u64", x, y)
+        return self._each(self.kernels.field_add_u64, x, y)
 
     def sub(self, x: Array, y: Array) -> Array:
-        return self._each("field_sub_u64", x, y)
+        return self._each(self.kernels.field_sub_u64, x, y)
 
     def neg(self, x: Array) -> Array:
         return self.sub(self.of(0), x)
 
     def mul(self, x: Array, y: Array) -> Array:
-        return self._each("field_mul_u64", x, y)
+        return self._each(self.kernels.field_mul_u64, x, y)
 
     def is_zero(self, x: Array) -> Array:
         return np.asarray(np.logical_and.reduce([limb == 0 for limb in self.limbs(x)])).astype(np.uint8)
@@ -129,13 +129,13 @@ class Residues(Composed):
     def sum(self, x: Array, axis: tuple[int, ...]) -> Array:
         kept = [i for i in range(x.ndim) if i not in axis]
         rows, out = self.solid(x.transpose([*kept, *axis])), self.empty(tuple(x.shape[i] for i in kept))
-        self.call("field_sum_u64", out, rows, out.size, prod(x.shape[i] for i in axis), *self._fields)
+        self.kernels.field_sum_u64(out, rows, out.size, prod(x.shape[i] for i in axis), *self._fields)
         return out
 
     def cumsum(self, x: Array, axis: int) -> Array:
         rows = self.solid(np.moveaxis(x, axis, -1))
         out = self.empty(rows.shape)
-        self.call("field_cumsum_u64", out, rows, prod(rows.shape[:-1]), rows.shape[-1], *self._fields)
+        self.kernels.field_cumsum_u64(out, rows, prod(rows.shape[:-1]), rows.shape[-1], *self._fields)
         return np.moveaxis(out, -1, axis)
 
     def product(self, f: Bilinear, x: Array, y: Array, start: Array | None = None) -> Array:
@@ -149,13 +149,13 @@ class Residues(Composed):
 
     def _gemm(self, c: Array, a: Array, b: Array) -> None:
         (m, k), p = a.shape, b.shape[1]
-        self.call("field_matmul_u64", c, self.solid(a), self.solid(b.T), m, p, k, *self._fields)
+        self.kernels.field_matmul_u64(c, self.solid(a), self.solid(b.T), m, p, k, *self._fields)
 
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
         x = self.solid(x)
         out = self.empty(x.shape) if out is None else out
         keys = stream.keys
-        self.call("field_prg_add_u64", out, x, x.size, sign, keys, len(keys), stream.name, stream.at, *self._fields)
+        self.kernels.field_prg_add_u64(out, x, x.size, sign, keys, len(keys), stream.name, stream.at, *self._fields)
         return out
 
     # ---- inverses of public values: not constant time ----

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from .bilinear import MUL, Bilinear
 from .fixed import decode, encode, fits
@@ -86,12 +87,9 @@ class Ring:
         """Bytes of its stream that a random word takes: in a field twice its own, so that it is as good as uniform."""
         return self.word.itemsize * (2 if self.primes else 1)
 
-    # ---- memory and calls: what Shapes replaces ----
+    # ---- memory and calls: what Shapes replaces, and `kernels` ----
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
         return np.empty(shape, dtype or self.word)
-
-    def call(self, kernel: str, *args: Any) -> None:
-        getattr(self.kernels, kernel)(*args)
 
     def solid(self, x: Array) -> Array:
         """x, C-contiguous: what kernels and messages need."""
@@ -217,7 +215,7 @@ class Ring:
         places, attempt = np.arange(n, dtype=WORD), 0
         while True:
             at = stream.at + attempt * (-(-n // 512) * 512)
-            words = self.packed((n,), stream._replace(at=at))
+            words = self.packed((n,), replace(stream, at=at))
             if n < FEW:  # the place as the low bits of the word: sorting words is faster than finding their order
                 words = np.sort(words >> np.uint64(bits) << np.uint64(bits) | places)
                 order, words = (words & np.uint64((1 << bits) - 1)).astype(np.int64), words >> np.uint64(bits)
@@ -235,13 +233,13 @@ class Ring:
     # ---- random words ----
     def prg(self, shape: tuple[int, ...], stream: Stream) -> Array:
         out = self.empty(shape)
-        self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
+        self.kernels.prg_u64(out, out.size, stream.keys, stream.name, stream.at)
         return out
 
     def packed(self, shape: tuple[int, ...], stream: Stream) -> Array:
         """The stream as words of 64 packed bits."""
         out = self.empty(shape, WORD)
-        self.call("prg_u64", out, out.size, stream.keys, stream.name, stream.at)
+        self.kernels.prg_u64(out, out.size, stream.keys, stream.name, stream.at)
         return out
 
     def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:
@@ -252,21 +250,21 @@ class Ring:
         """x + sign * (sum over the stream's keys of their words); `out` may be x."""
         x = self.solid(x)
         out = self.empty(x.shape) if out is None else out
-        self.call("prg_add_u64", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        self.kernels.prg_add_u64(out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def blind_half(self, x: Array, sign: int, stream: Stream) -> Array:
         """`blind` of half words by the stream's half words."""
         x = self.solid(x)
         out = self.empty(x.shape, HALF_WORD)
-        self.call("prg_add_u32", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        self.kernels.prg_add_u32(out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def blind_bits(self, x: Array, stream: Stream) -> Array:
         """Packed words x ^ (XOR over the stream's keys of their words); the stream's position counts words."""
         x = self.solid(x)
         out = self.empty(x.shape, WORD)
-        self.call("prg_xor_u64", out, x, x.size, stream.keys, len(stream.keys), stream.name, stream.at)
+        self.kernels.prg_xor_u64(out, x, x.size, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def and_bits(
@@ -274,20 +272,20 @@ class Ring:
     ) -> Array:
         """Beaver on packed words: d = x ^ a and e = y ^ b are mine ^ others; c = the stream `ab` where it is None."""
         z, (d, e), (d_peer, e_peer) = self.empty(mine[0].shape, WORD), mine, others
-        self.call("and_bits", z, d, d_peer, e, e_peer, z.size, int(first), c, a.keys, a.name, b, ab, a.at)
+        self.kernels.and_bits(z, d, d_peer, e, e_peer, z.size, int(first), c, a.keys, a.name, b, ab, a.at)
         return z
 
     def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> Array:
         """Correction: the product of the masks that all of a's keys make. Dealer."""
         c = self.empty(shape, WORD)
-        self.call("and_deal_bits", c, c.size, a.keys, len(a.keys), a.name, b, ab, a.at)
+        self.kernels.and_deal_bits(c, c.size, a.keys, len(a.keys), a.name, b, ab, a.at)
         return c
 
     def mask(self, x: Array, stream: Stream) -> tuple[Array, Array]:
         """(x + r, r) for the stream's words r."""
         x = self.solid(x)
         m, r = self.empty(x.shape), self.empty(x.shape)
-        self.call("mask_u64", m, r, x, x.size, stream.keys, stream.name, stream.at)
+        self.kernels.mask_u64(m, r, x, x.size, stream.keys, stream.name, stream.at)
         return m, r
 
     # ---- products of opened operands: x = (x_open - r), y = (y_open - s) ----
@@ -296,7 +294,7 @@ class Ring:
         if f is MUL:
             x, r, y, s = self._even(x, r, y, s)
             z = self.empty(x.shape)
-            self.call("mul_pair_u64", z, x, r, y, s, z.size, offset, rho.keys, rho.name, rho.at)
+            self.kernels.mul_pair_u64(z, x, r, y, s, z.size, offset, rho.keys, rho.name, rho.at)
             return z
         start = self.blind(self.filled(f.shape(x.shape, y.shape), offset), 1, rho)
         return self.product(f, self.operand(x, r), self.operand(y, s), start)
@@ -311,7 +309,7 @@ class Ring:
         """x - 2r."""
         x, r = self.solid(x), self.solid(r)
         out = self.empty(x.shape)
-        self.call("operand_u64", out, x, r, out.size)
+        self.kernels.operand_u64(out, x, r, out.size)
         return out
 
     def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] | None = None) -> Array:
@@ -321,7 +319,7 @@ class Ring:
         """The mask under which `pair` leaves twice the product: rho + 2 f(r_0 - r_1, s_0 - s_1). Dealer."""
         if f is MUL:
             a, b, c, d = self._even(*r, *s)
-            self.call("mul_pair_deal_u64", rho, a, b, c, d, rho.size)
+            self.kernels.mul_pair_deal_u64(rho, a, b, c, d, rho.size)
             return rho
         left, right = self.sub(r[0], r[1]), self.sub(s[0], s[1])
         return self.product(f, self.add(left, left), right, rho)
@@ -342,7 +340,7 @@ class Ring:
         if f is MUL:
             x, r, y, s = self._even(x, r, y, s)
             z = self.empty(x.shape)
-            self.call("mul_beaver_u64", z, x, r, y, s, z.size, int(first), offset, t, stream.keys, stream.name, stream.at)
+            self.kernels.mul_beaver_u64(z, x, r, y, s, z.size, int(first), offset, t, stream.keys, stream.name, stream.at)
             return z
         shape = f.shape(x.shape, y.shape)
         start = self.prg(shape, stream) if t is None else t.copy()
@@ -365,14 +363,14 @@ class Ring:
         """Shares of floor((x + d) / 2^f) from c = z + others = x + 2^62 + r."""
         t = self.empty(z.shape)
         words = dealt if dealt is not None else (None, None)
-        self.call("trunc_u64", t, z, others, t.size, f, int(first), *words, hi.keys, hi.name, top.name, hi.at)
+        self.kernels.trunc_u64(t, z, others, t.size, f, int(first), *words, hi.keys, hi.name, top.name, hi.at)
         return t
 
     def trunc_deal(self, r: Array, f: int, hi: Stream, top: Stream) -> list[Array]:
         """Corrections for the last evaluator: shares of r >> f and of r's top bit (mod 2^f is enough)."""
         r = self.solid(r)
         out = [self.empty(r.shape), self.empty(r.shape, self.short(f))]
-        self.call("trunc_deal_u64", *out, r, r.size, f, hi.keys, len(hi.keys), hi.name, top.name, hi.at)
+        self.kernels.trunc_deal_u64(*out, r, r.size, f, hi.keys, len(hi.keys), hi.name, top.name, hi.at)
         return out
 
     def chain(
@@ -391,14 +389,14 @@ class Ring:
         the stream `word` where it is None."""
         c, t, y, q = map(self.solid, (c, t, y, q))
         z = self.empty(t.shape)
-        self.call("chain_u64", z, c, t, y, q, z.size, f, offset, wrap, word.keys, word.name, rho, word.at)
+        self.kernels.chain_u64(z, c, t, y, q, z.size, f, offset, wrap, word.keys, word.name, rho, word.at)
         return z
 
     def chain_deal(self, r: Array, q: Array, f: int, word: Stream, rho: int) -> tuple[Array, Array]:
         """(correction of `wrap`, the mask of the sum of all `chain`) for the masks r of c and q of y; all of `word`'s keys."""
         r, q = self.solid(r), self.solid(q)
         wrap, hidden = self.empty(r.shape, HALF_WORD), self.empty(r.shape)
-        self.call("chain_deal_u64", wrap, hidden, r, q, r.size, f, word.keys, len(word.keys), word.name, rho, word.at)
+        self.kernels.chain_deal_u64(wrap, hidden, r, q, r.size, f, word.keys, len(word.keys), word.name, rho, word.at)
         return wrap, hidden
 
     # ---- select, bit to ring ----
@@ -407,20 +405,20 @@ class Ring:
         x, x_open = self.solid(x), self.solid(x_open)
         y = self.empty(x.shape)
         words = dealt if dealt is not None else (None, None)
-        self.call("select_u64", y, x, x_open, bit_open, y.size, *words, b.keys, b.name, rb.name, b.at)
+        self.kernels.select_u64(y, x, x_open, bit_open, y.size, *words, b.keys, b.name, rb.name, b.at)
         return y
 
     def select_deal(self, r: Array, beta: Array, b: Stream, rb: Stream) -> list[Array]:
         """Corrections: shares of beta and of r * beta."""
         r = self.solid(r)
         out = [self.empty(r.shape), self.empty(r.shape)]
-        self.call("select_deal_u64", *out, r, beta, r.size, b.keys, len(b.keys), b.name, rb.name, b.at)
+        self.kernels.select_deal_u64(*out, r, beta, r.size, b.keys, len(b.keys), b.name, rb.name, b.at)
         return out
 
     def bit_words(self, shape: tuple[int, ...], bit: Array, first: bool, words: Array | None, stream: Stream) -> Array:
         """My share of bit ^ beta as words, from the opened packed bits and my share of beta (the stream's where None)."""
         y = self.empty(shape)
-        self.call("bit_words_u64", y, bit, y.size, int(first), words, stream.keys, stream.name, stream.at)
+        self.kernels.bit_words_u64(y, bit, y.size, int(first), words, stream.keys, stream.name, stream.at)
         return y
 
     def spread(self, bits: Packed) -> Array:
@@ -443,8 +441,7 @@ class Ring:
         """(kept planes, factors to open)."""
         n, count = x_open.size, self.compare_counts(what)
         local, out = self.planes(count["local1"], n), self.planes(count["open1"], n)
-        self.call(
-            "compare_leaves",
+        self.kernels.compare_leaves(
             *(local, out, self.solid(x_open), n, what.bits, 0, what.equal, what.wide, int(first), hot),
             *(hot_stream.keys, hot_stream.name, mask.name, hot_stream.at),
         )
@@ -468,8 +465,7 @@ class Ring:
         last = level == 2 or not count["open2"]
         kept = self.planes(1 if last else count["local2"], n)
         out = None if last else self.planes(count["open2"], n)
-        self.call(
-            "compare_level",
+        self.kernels.compare_level(
             *(kept, out, local, mine, others, n, level, *what, int(first), ands),
             *(and_stream.keys, and_stream.name, mask.name, and_stream.at),
         )
@@ -482,8 +478,7 @@ class Ring:
         levels."""
         n, count = r.size, self.compare_counts(what)
         out = [self.planes(count[k], n) for k in ("hot", "and1", "and2")[again:]]
-        self.call(
-            "compare_deal",
+        self.kernels.compare_deal(
             *(None, *out) if again else out,
             *(self.solid(r), n, what.bits, 0, what.equal, what.wide, hot.keys, len(hot.keys)),
             *(hot.name, mask.name, and1.name, and2.name, hot.at),
@@ -493,7 +488,7 @@ class Ring:
     def bit_plane(self, x: Array, bit: int) -> Array:
         """Packed bits: one bit of every word."""
         out = self.planes(1, x.size)
-        self.call("bit_plane", out, self.solid(self.limbs(x)[bit // 64]), x.size, bit % 64)
+        self.kernels.bit_plane(out, self.solid(self.limbs(x)[bit // 64]), x.size, bit % 64)
         return out
 
     # ---- digits of a radix sort: arrays of half words, (..., 2^k - 1) entries ----
@@ -505,14 +500,14 @@ class Ring:
     def digit_choose(self, entries: Array, digit: Array, k: int, total: int) -> Array:
         """Entries 0 .. 2^k - 2 moved by XOR with the public digit, from entries 1 .. 2^k - 1; all add up to `total`."""
         out = self.empty(entries.shape, HALF_WORD)
-        self.call("digit_choose_u32", out, self.solid(entries), digit, digit.size, k, total)
+        self.kernels.digit_choose_u32(out, self.solid(entries), digit, digit.size, k, total)
         return out
 
     def digit_ranks(self, x: Array, r: Array | None, k: int, first: bool, total: int) -> Array:
         """sum_v ([first] x_v - r_v) S_v(x) - x_v S_v(r) in half words, S along the axis before the last; see the kernel."""
         *groups, n, _ = x.shape
         out = self.empty((*groups, n), HALF_WORD)
-        self.call("digit_ranks_u32", out, x, r, prod(groups), n, k, int(first), total)
+        self.kernels.digit_ranks_u32(out, x, r, prod(groups), n, k, int(first), total)
         return out
 
     # ---- lookup and spline ----
@@ -525,34 +520,34 @@ class Ring:
         """(columns, n) words: sign * the masked sums of every table, one-hot shares and public indices, which were masked by
         addition or, if `exclusive`, by XOR (k <= 7)."""
         out = self.empty((len(tables), index.size))
-        self.call("lookup_u64", out, tables, len(tables), k, onehot, self.solid(index), index.size, sign, exclusive)
+        self.kernels.lookup_u64(out, tables, len(tables), k, onehot, self.solid(index), index.size, sign, exclusive)
         return out
 
     def lookup_deal(self, r: Array, k: int, stream: Stream) -> tuple[Array, Array]:
         """(one-hot correction, sign +-1 as words) for the mask digit r mod 2^k; the stream is P0's alone."""
         n = r.size
         e, s = self.empty((n * max(1, (1 << k) // 64),), WORD), self.empty((n,))
-        self.call("lookup_deal_u64", e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
+        self.kernels.lookup_deal_u64(e, s, self.solid(r), n, k, stream.keys, stream.name, stream.at)
         return e, s
 
     def spline(self, low: Array, opened: Array, words: Array | None, degree: int, stream: Stream) -> Array:
         """My share of the polynomial at low - r, from the opened columns (degree + 1, n)."""
         y = self.empty(low.shape)
-        self.call("spline_u64", y, low, opened, words, y.size, degree, stream.keys, stream.name, stream.at)
+        self.kernels.spline_u64(y, low, opened, words, y.size, degree, stream.keys, stream.name, stream.at)
         return y
 
     def spline_deal(self, r_low: Array, sign: Array, degree: int, weights: Stream, columns: Stream) -> Array:
         """Corrections of the words of `spline`; `columns` are the streams that mask the opened columns."""
         out = self.empty((spline_words(degree), r_low.size))
         ends = columns.keys, weights.name, columns.name, weights.at
-        self.call("spline_deal_u64", out, r_low, sign, r_low.size, degree, *ends)
+        self.kernels.spline_deal_u64(out, r_low, sign, r_low.size, degree, *ends)
         return out
 
     def settled(self, t: Array, c: Array, bit: Array, f: int, words: Array | None, b: Stream, hi: Stream, top: Stream) -> Array:
         """Shares of t (1 - b) for t truncated by f bits from the opened c, `bit` = b ^ beta opened."""
         t, c = self.solid(t), self.solid(c)
         y = self.empty(t.shape)
-        self.call("settled_u64", y, t, c, bit, y.size, f, words, b.keys, b.name, hi.name, top.name, b.at)
+        self.kernels.settled_u64(y, t, c, bit, y.size, f, words, b.keys, b.name, hi.name, top.name, b.at)
         return y
 
 

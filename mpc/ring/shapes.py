@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 
 from .bilinear import Bilinear
+from .kernels import Kernels, kernels
 from .packed import Packed
 from .prg import Stream
 from .ring import HALF_WORD, MOST_LIMBS, WORD, Array, Ring, words_for
+
+
+class _Off(Kernels):
+    """Kernels that do nothing."""
+
+    def __init__(self) -> None:
+        self.__dict__.update(dict.fromkeys(vars(kernels()), lambda *args: None))
 
 
 class Shapes(Ring):
@@ -22,6 +30,7 @@ class Shapes(Ring):
 
     def __init__(self, ring: Ring | type[Ring] = Ring) -> None:
         self.name, self.bits, self.limb, self.word, self.primes = ring.name, ring.bits, ring.limb, ring.word, ring.primes
+        self.kernels = _Off()
         self.multiplications = 0  # in products of arrays
         self.words = 0  # written by kernels
 
@@ -43,9 +52,6 @@ class Shapes(Ring):
 
     def is_zero(self, x: Array) -> Array:
         return blank(x.shape, np.dtype(np.uint8))
-
-    def call(self, kernel: str, *args: Any) -> None:
-        pass
 
     def solid(self, x: Array) -> Array:
         return x

@@ -129,5 +129,5 @@ class Wide(Composed):
     def blind(self, x: Array, sign: int, stream: Stream, out: Array | None = None) -> Array:
         x = self.solid(x)
         out = self.empty(x.shape) if out is None else out
-        self.call("prg_add_u128", out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
+        self.kernels.prg_add_u128(out, x, x.size, sign, stream.keys, len(stream.keys), stream.name, stream.at)
         return out

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from ..errors import PeerLost, ProgramMismatch, ProtocolError, StoreError
 from ..ir.program import Eqn, Program, Where, first_difference
@@ -28,20 +29,18 @@ Progress = Callable[[int, int, Task | None], None]  # rounds done, bytes sent an
 PROGRESS_SECONDS = 0.1  # between two reports
 
 
-class _Arrival(dict[int, list[Array]]):
+class _Arrival(Struct, eq=False):
     """What one yield expects. Messages are taken from the channel when somebody looks, in the order they were sent."""
 
-    __slots__ = ("party", "specs", "step")
+    party: Party
+    step: int
+    specs: Mapping[int, Sequence[Spec]]
+    came: dict[int, list[Array]] = {}  # of its own
 
-    def __init__(self, party: Party, specs: Mapping[int, Sequence[Spec]]) -> None:
-        self.party, self.step, self.specs = party, party.step, specs
-        for peer in specs:
-            party.expected[peer].append(self)
-
-    def __missing__(self, peer: int) -> list[Array]:
-        while peer not in self:
+    def __getitem__(self, peer: int) -> list[Array]:
+        while peer not in self.came:
             self.party.receive(peer)
-        return self[peer]
+        return self.came[peer]
 
 
 class _Flow:
@@ -63,7 +62,7 @@ class _Flow:
         if self.passed // self.MARK > self.marks:
             self.marks = self.passed // self.MARK
             if self.deals:
-                self.answers.append(_Arrival(self.party, {self.peer: [("|u1", (0,))]}))
+                self.answers.append(self.party.expect({self.peer: [("|u1", (0,))]}))
                 if len(self.answers) > self.behind:
                     self.answers.popleft()[self.peer]
             else:
@@ -295,13 +294,13 @@ class Party:
                 results: list[Any] = end.value
                 return results
             self.step += 1
-            outgoing, incoming, turn = ex
+            outgoing, incoming = ex.send, ex.recv
             if flow is not None and flow.peer in (outgoing if flow.deals else incoming):
                 flow.before(ex)
             for peer, arrays in outgoing.items():
                 send(peer, self.step, arrays)
-            arrival = _Arrival(self, incoming) if incoming else None  # nobody looks where nothing comes
-            if turn:
+            arrival = self.expect(incoming) if incoming else None  # nobody looks where nothing comes
+            if ex.turn:
                 measured.rounds += 1
                 if clock is not None:
                     clock.turn()
@@ -309,13 +308,20 @@ class Party:
                 due = time.monotonic() + PROGRESS_SECONDS
                 report()
 
+    def expect(self, specs: Mapping[int, Sequence[Spec]]) -> _Arrival:
+        """What comes of these specs, by peer, at the present yield."""
+        arrival = _Arrival(self, self.step, specs)
+        for peer in specs:
+            self.expected[peer].append(arrival)
+        return arrival
+
     def receive(self, peer: int) -> None:
         """Takes the next expected message of a peer off the channel and hands it to the yield that waits for it."""
         arrival = self.expected[peer].popleft()
         if self._ahead is not None:
             self._dealt()
         start = time.perf_counter()
-        arrival[peer] = self._recv[peer](peer, arrival.step, arrival.specs[peer])
+        arrival.came[peer] = self._recv[peer](peer, arrival.step, arrival.specs[peer])
         waited = self._measured.waited
         waited[peer] = waited.get(peer, 0.0) + time.perf_counter() - start
 

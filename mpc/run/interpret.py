@@ -6,10 +6,12 @@ import heapq
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import prod
 from types import GeneratorType
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
 from ..ir.program import NOWHERE, SAME_ORDER, Eqn, Program, Where
@@ -101,7 +103,7 @@ def interpret(
     live: dict[int, tuple[Name, Callable[[Any], Exchange]]] = {}
     waiting: dict[int, Exchange] = {}
     Name(ctx.epoch, base + plan.span)  # raises where addresses do not suffice
-    first = Name(ctx.epoch, base)
+    first, observed = Name(ctx.epoch, base), clock is not None or observe is not None
 
     def finish(i: int, name: Name, result: Any) -> None:
         v = first_out[i]
@@ -167,15 +169,16 @@ def interpret(
             if type(step) is GeneratorType:
                 send = step.send
                 live[i] = name, send if clock is None else partial(clock.call, eqn, line_of(eqn, where), send)
-                advance(i, None)
+                if observed or ready or len(live) > 1:
+                    advance(i, None)
+                else:  # most often: nothing to merge
+                    result = yield from step
+                    del live[i]
+                    finish(i, name, result)
             else:
                 finish(i, name, step)
         if not waiting:
             return [env[v] for v in program.outs]
-        if len(waiting) == 1:  # most often: nothing to merge
-            i, ex = waiting.popitem()
-            advance(i, (yield ex))
-            continue
         merged, split = merge(list(waiting.values()))
         inboxes = split((yield merged))
         resumed, waiting = list(waiting), {}
@@ -218,10 +221,10 @@ def start(
         return protocol.random(tape, result.shape, _coins(ctx, name, result))
     if op == "reveal":
         assert isinstance(ins[0], Share)
-        if result.size > CHUNK:
+        if prod(result.shape) > CHUNK:
             return _revealed_in_chunks(protocol, tape, ins[0], eqn, ctx, alone)
         return _reveal(protocol, tape, ins[0], eqn)
-    if result.size > CHUNK and _elementwise(eqn, ins):
+    if prod(result.shape) > CHUNK and _elementwise(eqn, ins):
         return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone, later())
     return _gate(protocol, eqn, tape, *ins)
 
@@ -249,7 +252,7 @@ def _revealed_in_chunks(
     def lane(i: int) -> Steps[None]:
         start, stop = i * CHUNK, min((i + 1) * CHUNK, size)
         piece = Share(tuple(a.cut(start, stop) if isinstance(a, Packed) else a[start:stop] for a in flat))
-        value = yield from _reveal(protocol, tape._replace(at=start, chunk=i), piece, eqn)
+        value = yield from _reveal(protocol, replace(tape, at=start, chunk=i), piece, eqn)
         if value is None:
             return
         words = value.words if isinstance(value, Packed) else value
@@ -344,7 +347,7 @@ def _chunked(
 
     def lane(i: int) -> Steps[None]:
         cut = chunks(i)
-        found = yield from gate(tape._replace(at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
+        found = yield from gate(replace(tape, at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
         results = found if isinstance(found, list) else [found]
         if not whole:
             whole.extend(Share(tuple(_room(protocol.ring, p, size) for p in y.parts)) for y in results)

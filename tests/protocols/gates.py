@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Origin, Share, Steps, Tape, together
@@ -36,12 +37,12 @@ WORDS, BITS, ROW, COLUMN = Operand(), Operand((), True), Operand((1, 2)), Operan
 
 def wide(step: Step) -> Step:
     """The gate with its comparisons in one round."""
-    return lambda p, tape, *shares: step(p, tape._replace(wide=True), *shares)
+    return lambda p, tape, *shares: step(p, replace(tape, wide=True), *shares)
 
 
 def nth(tape: Tape, k: int) -> Tape:
     """The tape of the k-th equation after this one."""
-    return tape._replace(name=Name(tape.name.epoch, tape.name.node + 100 + 10 * k))
+    return replace(tape, name=Name(tape.name.epoch, tape.name.node + 100 + 10 * k))
 
 
 def equation(step: Steps[Share], tape: Tape) -> Steps[Share]:

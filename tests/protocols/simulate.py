@@ -26,6 +26,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Exchange, Origin, Share, Steps, Tape
@@ -188,7 +189,7 @@ def objects_only(step: Steps[Any]) -> Steps[Any]:
         except StopIteration as end:
             return end.value
         send = {p: [a.astype(object) for a in arrays] for p, arrays in ex.send.items()}
-        inbox = yield ex._replace(send=send, recv={p: [("|O", s) for _, s in specs] for p, specs in ex.recv.items()})  # type: ignore[assignment]
+        inbox = yield replace(ex, send=send, recv={p: [("|O", s) for _, s in specs] for p, specs in ex.recv.items()})  # type: ignore[assignment]
 
 
 def share_of(party: int, operand: int, index: int) -> Address:

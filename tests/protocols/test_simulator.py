@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from mpc.protocols.additive import Additive
 from mpc.protocols.base import Share, Steps, Tape
@@ -416,10 +417,10 @@ class OnePlace(Helper):
     """Every residue's random words are at one position."""
 
     def own(self, tape: Tape, field: int) -> Stream:
-        return super().own(tape._replace(at=0), field)
+        return super().own(replace(tape, at=0), field)
 
     def every(self, tape: Tape, field: int) -> Stream:
-        return super().every(tape._replace(at=0), field)
+        return super().every(replace(tape, at=0), field)
 
 
 REUSED = {

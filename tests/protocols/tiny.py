@@ -17,6 +17,7 @@ from math import comb, prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from mpc.ring.bilinear import MUL, Bilinear
 from mpc.ring.packed import Packed
@@ -239,12 +240,12 @@ class TinyRing(Ring):
         self, mine: Sequence[Array], others: Sequence[Array], first: bool, c: Array | None, a: Stream, b: int, ab: int
     ) -> Array:
         x, y = (m ^ o for m, o in zip(mine, others, strict=True))
-        mask_x, mask_y, product = (self.drawn_bits(a._replace(name=name), 1, group=False)[0] for name in (a.name, b, ab))
+        mask_x, mask_y, product = (self.drawn_bits(replace(a, name=name), 1, group=False)[0] for name in (a.name, b, ab))
         z = (product if c is None else c) ^ x & mask_y ^ y & mask_x
         return z ^ x & y if first else z
 
     def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> Array:
-        x, y = (self.drawn_bits(a._replace(name=name), 1, group=False)[0] for name in (a.name, b))
+        x, y = (self.drawn_bits(replace(a, name=name), 1, group=False)[0] for name in (a.name, b))
         return x & y ^ self.drawn_bits(Stream(a.keys[:-1], ab, a.at), 1, group=False)[0]
 
     # ---- products, truncation ----
@@ -317,12 +318,12 @@ class TinyRing(Ring):
         value, where = self._settled(c, f)
         dealt = self.drawn(t.shape, word, self.half_bits(f)) if wrap is None else wrap
         z = t * y - value * q - where * dealt + self.filled((), offset)
-        return self.low(z + self.drawn(t.shape, word._replace(name=rho)))
+        return self.low(z + self.drawn(t.shape, replace(word, name=rho)))
 
     def chain_deal(self, r: Array, q: Array, f: int, word: Stream, rho: int) -> tuple[Array, Array]:
-        bits, heads = self.half_bits(f), word._replace(keys=word.keys[:-1])
+        bits, heads = self.half_bits(f), replace(word, keys=word.keys[:-1])
         wrap = self.low((r >> np.uint64(self.bits - 1)) * q - self.drawn(r.shape, heads, bits), bits)
-        hidden = self.low(self.drawn(r.shape, word._replace(name=rho)) - (r >> np.uint64(f)) * q)
+        hidden = self.low(self.drawn(r.shape, replace(word, name=rho)) - (r >> np.uint64(f)) * q)
         return self.narrow(wrap, HALF_WORD), hidden
 
     # ---- bits and words ----
@@ -509,7 +510,7 @@ class TinyRing(Ring):
 
     def spline(self, low: Array, opened: Array, words: Array | None, degree: int, stream: Stream) -> Array:
         if words is None:
-            words = [self.drawn(low.shape, stream._replace(name=stream.name + k)) for k in range(spline_words(degree))]
+            words = [self.drawn(low.shape, replace(stream, name=stream.name + k)) for k in range(spline_words(degree))]
         total = np.zeros(low.shape, WORD)
         for j in range(degree + 1):
             for m in range(j + 1):
@@ -523,7 +524,7 @@ class TinyRing(Ring):
         power = [sign]
         for _ in range(degree):
             power.append(self.low(power[-1] * r_low))
-        rho = [self.drawn(r_low.shape, columns._replace(name=columns.name + j)) for j in range(degree + 1)]
+        rho = [self.drawn(r_low.shape, replace(columns, name=columns.name + j)) for j in range(degree + 1)]
         rows = power + [rho[j] * power[m] for j in range(degree + 1) for m in range(j + 1)]
         streams = [Stream(columns.keys[:1], weights.name + k, weights.at) for k in range(len(rows))]
         return np.stack([self.low(v - self.drawn(v.shape, s)) for v, s in zip(rows, streams, strict=True)])
@@ -544,7 +545,7 @@ class TinyResidues(TinyRing):
         return np.asarray(sum(part << np.uint64(self.limb * i) for i, part in enumerate(parts)))
 
     def drawn(self, shape: tuple[int, ...], stream: Stream, bits: int | None = None) -> Array:
-        each = [stream._replace(keys=stream.keys[i : i + 1]) for i in range(len(stream.keys))]
+        each = [replace(stream, keys=stream.keys[i : i + 1]) for i in range(len(stream.keys))]
         return self.total([super(TinyResidues, self).drawn(shape, s, bits) for s in each])
 
     def mask(self, x: Array, stream: Stream) -> tuple[Array, Array]:
@@ -571,7 +572,7 @@ class NativeWords(TinyRing):
         return x if bits in (None, 64) else super().low(x, bits)
 
     def drawn(self, shape: tuple[int, ...], stream: Stream, bits: int | None = None) -> Array:
-        keys = [stream._replace(keys=stream.keys[i : i + 1]) for i in range(len(stream.keys))]
+        keys = [replace(stream, keys=stream.keys[i : i + 1]) for i in range(len(stream.keys))]
         if bits == 32:
             words = [self.native.prg((-(-prod(shape) // 2),), s).view(HALF_WORD)[: prod(shape)].astype(WORD) for s in keys]
             return self.low(np.sum(words, axis=0, dtype=WORD), 32).reshape(shape)

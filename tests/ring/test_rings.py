@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from mpc.errors import InputError, RangeError, UsageError
 from mpc.ring.bilinear import MATMUL, MUL, Conv2d, Conv3d
@@ -86,7 +87,7 @@ def test_streams_are_added_and_taken_away(ring: Ring):
     hidden = ring.blind(x, 1, stream)
     assert not np.array_equal(hidden, x)
     assert np.array_equal(ring.blind(hidden, -1, stream), x)
-    words = [ring.prg((1000,), stream._replace(keys=KEYS[k : k + 1])) for k in range(2)]
+    words = [ring.prg((1000,), replace(stream, keys=KEYS[k : k + 1])) for k in range(2)]
     assert np.array_equal(ring.add(x, ring.total(words)), hidden)
     later = ring.prg((488,), Stream(KEYS[:1], 77, 1024))
     assert np.array_equal(later, words[0][512:]), "a word is named by its position alone"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import mpc
 from mpc.errors import MPCError
@@ -204,7 +205,7 @@ WORDS = np.zeros(3, "<u8")
         (lambda p: Exchange({}, {0: [("<u8", (3,))]} if p.me == 1 else {}), "party 1 waits for party 0"),
         (lambda p: Exchange({1: [WORDS]} if p.me == 0 else {}, {0: [("<u8", (4,))]} if p.me == 1 else {}), "party 0 sends"),
         (lambda p: Exchange({1: [WORDS]} if p.me == 0 else {}, {0: [("|u1", (3,))]} if p.me == 1 else {}), "party 0 sends"),
-        (lambda p: IDLE._replace(turn=p.me == 0), "disagree on what is a round"),
+        (lambda p: replace(IDLE, turn=p.me == 0), "disagree on what is a round"),
     ],
 )
 def test_unmatched_messages_are_found(monkeypatch, exchange, says):
