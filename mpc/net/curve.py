@@ -41,6 +41,7 @@ class Curve:
             raise ConfigError("the secret key does not belong to this party's public key in the roster")
         self.me, self._public, self._secret = me, public, secret
         self._peers, self._hosts = dict(peers), dict(hosts)
+        self._turned_away: set[int] = set()  # whose link somebody with another key has called, from its address
         self._words: dict[bytes, bytes] = {}  # domain of a connection without CURVE -> what lets the peer in
         self._closing, self._thread = threading.Event(), None  # type: tuple[threading.Event, threading.Thread | None]
 
@@ -61,7 +62,7 @@ class Curve:
 
     def calls_from(self, peer: int, host: str) -> bool:
         """See `Security.calls_from`."""
-        return bool(host) and self._hosts.get(peer) == host
+        return peer in self._turned_away or (bool(host) and self._hosts.get(peer) == host)
 
     def stop(self) -> None:
         """See `Security.stop`."""
@@ -91,8 +92,10 @@ class Curve:
             while not self._closing.is_set():
                 if not gate.poll(_WAKE):
                     continue
-                version, number, domain, _, _, mechanism, *credentials = gate.recv_multipart()
+                version, number, domain, host, _, mechanism, *credentials = gate.recv_multipart()
                 who = self._known(domain, mechanism, credentials)
+                if not who and domain.isdigit() and self._hosts.get(int(domain)) == host.decode():
+                    self._turned_away.add(int(domain))
                 answer = (b"200", b"OK", who) if who else (b"400", b"unknown key", b"")
                 gate.send_multipart([version, number, *answer, b""])
         except zmq.ZMQError:

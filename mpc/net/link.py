@@ -8,6 +8,9 @@ What ZeroMQ does (libzmq 4.3.5, measured) decides how this is built:
   counts, which is known by the file descriptor on which the HELLO came.
 - A blocking `recv` with a time-out costs 10 µs less per round than a non-blocking one followed by a poll of several
   sockets. So we wait in slices, and look after everybody else's monitors between them.
+- A listener cannot be closed alone: `unbind` also ends the connections that it has accepted. But who connects to it costs
+  as much as a peer would: a session, a handshake, events (10^5 of them a minute, a third of what we send). So once the
+  peer is there we ask the kernel to drop all that comes for the listener, until the end of the session.
 - A closed socket to which the peer still sends does not read any more, and if the peer ends then and a heartbeat falls
   into that time, an assertion (`!_io_error`) ends the process. So we end the connection below libzmq, by its descriptor,
   when the peer's machine has taken what we sent, and close the socket when libzmq has seen that end.
@@ -19,8 +22,10 @@ import fcntl
 import os
 import socket as sockets
 import struct
+import sys
 import termios
 import time
+from array import array
 from collections import deque
 from contextlib import suppress
 from typing import Protocol
@@ -40,6 +45,7 @@ NOBLOCK, PUSH_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 _EVENT = struct.Struct("=HI")  # a monitor's first frame: event, value
 _DISCONNECTED, _UP, _CALL = int(zmq.EVENT_DISCONNECTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED), int(zmq.EVENT_ACCEPTED)
+_LISTENS = int(zmq.EVENT_LISTENING)
 PATIENCE = 1.0  # seconds after a failed handshake until a link counts as refused
 BROKEN = 3  # connections that end during the handshake say as much as one that is refused (after which libzmq gives up)
 _BROKE = int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
@@ -48,7 +54,11 @@ _REFUSALS = {
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "the other end does not speak our security protocol",
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "the keys were refused",
 }
-_EVENTS = _DISCONNECTED | _UP | _CALL | sum(_REFUSALS)
+_EVENTS = _DISCONNECTED | _UP | _CALL | _LISTENS | sum(_REFUSALS)
+# Linux, the same on all its processors that we know of, and not in Python: options of a socket, and its shortest filter,
+# "return 0": of whatever comes, take no byte.
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27
+_DROP = array("B", struct.pack("=HBBI", 0x06, 0, 0, 0))
 
 
 class Security(Protocol):
@@ -83,6 +93,7 @@ class Link:
         self.aborted = False  # we have sent ABORT
         self.trouble = ""  # why connecting has failed so far
         self._file = ""  # path of the socket that we bound, if it is one in the file system
+        self._listener: int | None = None  # descriptor of the socket that we bound, if it is one of TCP
         self.early: deque[list[Buffer]] = deque()  # read when the connection ended, not yet asked for
         self._descriptor: int | None = None  # of the connection that brought the first message; -1 if unknown
         self._security: Security | None = None
@@ -107,6 +118,7 @@ class Link:
         s.setsockopt(zmq.HANDSHAKE_IVL, 5000)  # ms: a silent stranger is cut off
         s.setsockopt(zmq.RECONNECT_IVL, 20)  # ms: how soon to try again while the peer is not up yet
         s.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+        s.setsockopt(zmq.CONNECT_TIMEOUT, 2000)  # ms: the kernel asks who does not answer after 1, 3, 7, 15 ... seconds
         s.setsockopt(zmq.RCVTIMEO, int(1000 * SLICE))
         s.setsockopt(zmq.LINGER, 0)  # of a channel that nobody closed; see `stop`
         if security:
@@ -120,7 +132,10 @@ class Link:
         try:
             if self.binds:
                 s.bind(self.address)
-                if self.address.startswith("ipc://") and not self.address.startswith("ipc://@"):
+                event, _ = self.monitor.recv_multipart()  # the first: a listener is there
+                if self.address.startswith("tcp://"):
+                    _, self._listener = _EVENT.unpack(event)
+                elif not self.address.startswith("ipc://@"):
                     self._file = self.address.removeprefix("ipc://")
             else:
                 s.connect(self.address)
@@ -143,6 +158,8 @@ class Link:
 
     def say(self, kind: int, payload: bytes = b"") -> None:
         """Send a control frame, unless the connection has ended, or ABORT was said."""
+        if kind in (BYE, ABORT):
+            self._filter(_DETACH_FILTER, 0)  # the peer may go on to its next session at once
         if self.gone or self.left or self.torn or self.aborted:
             return
         self.torn, self.aborted = True, kind == ABORT
@@ -162,11 +179,12 @@ class Link:
             if code == _UP:
                 self._up, self._called = True, None if self.binds else value
             elif code == _CALL:
-                if self._security and self._calls is None and self._security.calls_from(self.peer, _caller(value)):
+                if self._security and self._calls is None and self._security.calls_from(self.peer, self._caller(value)):
                     self._calls = time.monotonic()
             elif code != _DISCONNECTED:
                 self.trouble = _REFUSALS[code]
-                if not self.binds and self._calls is None:
+                # Who was turned away before we could look has gone, and does not try again.
+                if self._calls is None and (not self.binds or (self._security and self._security.calls_from(self.peer, ""))):
                     self._calls = time.monotonic()
                 if self._calls is not None:
                     self._failures += 1 if code == _BROKE else BROKEN
@@ -179,6 +197,16 @@ class Link:
                     except zmq.Again:
                         return True
         return False
+
+    def _caller(self, descriptor: int) -> str:
+        """Numeric address of the other end of an accepted connection, or "" if it is gone already. What may have taken the
+        descriptor since counts only if it has come to the same port."""
+        try:
+            with sockets.socket(fileno=os.dup(descriptor)) as copy:
+                port = str(copy.getsockname()[1])
+                return str(copy.getpeername()[0]) if self.address.endswith(f":{port}") else ""
+        except (OSError, IndexError):
+            return ""
 
     def _is_ours(self, descriptor: int) -> bool:
         if self._descriptor is None:
@@ -219,11 +247,22 @@ class Link:
         return kind_of(self.early[-1]) if self.early else 0
 
     def hide(self) -> None:
-        """Remove the socket's file: whoever was to connect has done so."""
+        """Let nobody in any more: whoever was to connect has done so."""
+        self._unlink()
+        self._filter(_ATTACH_FILTER, struct.pack("@HP", 1, _DROP.buffer_info()[0]))
+
+    def _unlink(self) -> None:
+        """Remove the socket's file."""
         if self._file:
             with suppress(OSError):
                 os.unlink(self._file)
             self._file = ""
+
+    def _filter(self, option: int, program: bytes | int) -> None:
+        """Set what the kernel passes on to the listener, where it can do that."""
+        if self._listener is not None and sys.platform == "linux":
+            with suppress(OSError), sockets.socket(fileno=os.dup(self._listener)) as listener:
+                listener.setsockopt(sockets.SOL_SOCKET, option, program)
 
     def hang_up(self, end: float) -> None:
         """End the connection, when the peer's machine has taken what is `flushed`, or at the time `end`."""
@@ -245,19 +284,10 @@ class Link:
 
     def stop(self) -> None:
         """Close. What is still in libzmq is dropped."""
-        self.hide()
+        self._unlink()
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(0)
-
-
-def _caller(descriptor: int) -> str:
-    """Numeric address of the other end of an accepted connection, or "" if it is gone already."""
-    try:
-        with sockets.socket(fileno=os.dup(descriptor)) as copy:
-            return str(copy.getpeername()[0])
-    except (OSError, IndexError):
-        return ""
 
 
 def kind_of(frames: list[Buffer]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from mpc.net.curve import Curve
 from mpc.net.frame import layout_of
 from mpc.net.link import Link
 from mpc.net.zeromq import ZeroMQ
+
+from .test_curve import answers
 
 SESSION, AGREED, KEY = b"bulk test       ", b"what all agreed.", bytes(range(32))
 LARGE = np.arange(20_005, dtype="<u8")  # three frames of the size below
@@ -171,6 +174,18 @@ def test_strangers_do_not_get_in(monkeypatch: pytest.MonkeyPatch):
         stop.set()
         thread.join()
         context.term()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a listener hears strangers to the end")
+def test_strangers_are_not_answered_once_the_peer_is_there():
+    address = f"tcp://127.0.0.1:{port()}"
+
+    def one(channel: ZeroMQ) -> bool:
+        answered = channel.me == 0 and answers(("127.0.0.1", int(address.rpartition(":")[2])))
+        swap(channel)
+        return answered
+
+    assert pair(one, {(0, 1): address}) == [False, False]
 
 
 def test_a_cut_connection_ends_the_session():
