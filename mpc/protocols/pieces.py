@@ -6,11 +6,31 @@ that they are cut off (`Share.pieces`) while someone reads it again.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..ring.packed import Packed
 from ..ring.ring import Ring
 from .base import Opening, Origin, Part, Share, Value, in_order, is_open
+
+
+def flatten(ring: Ring, a: Part) -> Part:
+    """The numbers or bits of a part as a vector."""
+    return a.reshaped((a.size,)) if isinstance(a, Packed) else ring.solid(a).reshape(-1)
+
+
+def cut(a: Part, start: int, stop: int) -> Part:
+    """Elements start .. stop - 1 of a vector."""
+    return a.cut(start, stop) if isinstance(a, Packed) else a[start:stop]
+
+
+def put(whole: Part, a: Part, start: int) -> None:
+    """Writes a piece into the vector that it is a piece of."""
+    if isinstance(a, Packed):
+        whole.words[start // 64 : -(-(start + a.size) // 64)] = a.words
+    else:
+        whole[start : start + a.size] = a
 
 
 def flat(ring: Ring, x: Value, size: int, fresh: Origin, keep: bool = False) -> Value:
@@ -19,15 +39,13 @@ def flat(ring: Ring, x: Value, size: int, fresh: Origin, keep: bool = False) -> 
     if not isinstance(x, Share):
         return x if x.size == 1 else ring.solid(np.broadcast_to(x, (size,)) if x.ndim == 1 else x).reshape(-1)
 
-    def flatten(a: Part) -> Part:
-        return a.reshaped((size,)) if isinstance(a, Packed) else ring.solid(a).reshape(-1)
-
+    vector = partial(flatten, ring)
     whole = in_order(x)
     own = whole.parent is None and whole.origin is not None  # else an opening belongs to the mask of what x is a view of
-    y = Share(tuple(map(flatten, x.parts)), whole.origin if own else fresh)
-    y.settled = x.settled and x.settled.rearranged(flatten)
+    y = Share(tuple(map(vector, x.parts)), whole.origin if own else fresh)
+    y.settled = x.settled and x.settled.rearranged(vector)
     if own and is_open(whole):
-        y.opening = Opening(*map(flatten, whole.opening))  # type: ignore[arg-type]
+        y.opening = Opening(*map(vector, whole.opening))  # type: ignore[arg-type]
     elif own:
         if keep and whole.pieces is None:
             whole.pieces = {}
@@ -40,17 +58,15 @@ def chunk(x: Value, start: int, stop: int, keep: bool = False) -> Value:
     if not isinstance(x, Share):
         return x if x.size == 1 else x[start:stop]
 
-    def cut(a: Part) -> Part:
-        return a.cut(start, stop) if isinstance(a, Packed) else a[start:stop]
-
+    piece = partial(cut, start=start, stop=stop)
     assert x.origin is not None
     y = x.pieces.pop(start, None) if x.pieces is not None else None
     if y is None:
-        y = Share(tuple(map(cut, x.parts)))
-        y.settled = x.settled and x.settled.rearranged(cut)
+        y = Share(tuple(map(piece, x.parts)))
+        y.settled = x.settled and x.settled.rearranged(piece)
     y.origin = x.origin._replace(at=x.origin.at + start)
     if x.opening is not None:
-        y.opening = Opening(*map(cut, x.opening))
+        y.opening = Opening(*map(piece, x.opening))
     elif keep and x.pieces is not None:
         x.pieces[start] = y
     return y

@@ -20,7 +20,7 @@ class _Off(Kernels):
     """Kernels that do nothing."""
 
     def __init__(self) -> None:
-        self.__dict__.update(dict.fromkeys(vars(kernels()), lambda *args: None))
+        self.__dict__.update({name: lambda *args: None for name, kernel in vars(kernels()).items() if callable(kernel)})
 
 
 class Shapes(Ring):
@@ -116,11 +116,14 @@ def blank(shape: tuple[int, ...], dtype: np.dtype[Any] = WORD) -> Array:
     return np.ndarray(shape, dtype, _ZERO, strides=(0,) * len(shape))  # 10 times faster than np.broadcast_to
 
 
-def is_blank(x: Array) -> bool:
+def is_blank(x: Array | Packed) -> bool:
     """Whether x is a blank, and not an array of one number that is repeated."""
-    return bool(x.ctypes.data == _PLACE)
+    return bool((x.words if isinstance(x, Packed) else x).ctypes.data == _PLACE)
 
 
-def room(x: Array, shape: tuple[int, ...]) -> Array:
-    """Memory for numbers like x's; a blank, if x is one."""
-    return blank(shape, x.dtype) if is_blank(x) else np.empty(shape, x.dtype)
+def room(x: Array | Packed, size: int) -> Any:
+    """Memory for a vector of numbers or bits like x's; a blank, if x is one."""
+    words = x.words if isinstance(x, Packed) else x
+    shape = (words_for(size) if isinstance(x, Packed) else size,)
+    vector = blank(shape, words.dtype) if is_blank(x) else np.empty(shape, words.dtype)
+    return Packed(vector, (size,)) if isinstance(x, Packed) else vector

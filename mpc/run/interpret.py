@@ -36,7 +36,7 @@ from ..protocols.base import (
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import Array, Ring, words_for
+from ..ring.ring import Ring, words_for
 from ..ring.rings import ring_of
 from ..ring.shapes import blank, is_blank, room
 from .clock import Clock, Task
@@ -245,27 +245,27 @@ def _revealed_in_chunks(
     protocol: Protocol, tape: Tape, x: Share, eqn: Eqn, ctx: Context, alone: Callable[[], bool]
 ) -> Steps[Part | None]:
     """`_reveal` of a large array, a chunk at a time: nothing but the value leaves the cache."""
-    size, bits = x.size, x.is_bits
-    flat = [a.reshaped((size,)) if isinstance(a, Packed) else protocol.ring.solid(a).reshape(-1) for a in x.parts]
-    whole: list[Array] = []
+    size = x.size
+    flat = [pieces.flatten(protocol.ring, a) for a in x.parts]
+    whole: list[Part] = []
 
     def lane(i: int) -> Steps[None]:
         start, stop = i * CHUNK, min((i + 1) * CHUNK, size)
-        piece = Share(tuple(a.cut(start, stop) if isinstance(a, Packed) else a[start:stop] for a in flat))
+        piece = Share(tuple(pieces.cut(a, start, stop) for a in flat))
         value = yield from _reveal(protocol, replace(tape, at=start, chunk=i), piece, eqn)
         if value is None:
             return
-        words = value.words if isinstance(value, Packed) else value
         if not whole:
-            whole.append(room(words, (words_for(size) if bits else size,)))
-        if not is_blank(words):
-            at = start // 64 if bits else start
-            whole[0][at : at + words.size] = words
+            whole.append(room(value, size))
+        if not is_blank(value):
+            pieces.put(whole[0], value, start)
 
     yield from _lanes(lane, size, protocol, tape, ctx, alone)
-    if not whole:
-        return None
-    return Packed(whole[0], x.shape) if bits else whole[0].reshape(x.shape)
+    return _shaped(whole[0], x.shape) if whole else None
+
+
+def _shaped(a: Part, shape: tuple[int, ...]) -> Part:
+    return a.reshaped(shape) if isinstance(a, Packed) else a.reshape(shape)
 
 
 def _coins(ctx: Context, name: Name, t: Type) -> Part:
@@ -360,7 +360,7 @@ def _chunked(
     yield from _lanes(lane, size, protocol, tape, ctx, alone, repeated)
     results = []
     for x in whole:
-        y = Share(tuple(p.reshaped(shape) if isinstance(p, Packed) else p.reshape(shape) for p in x.parts))
+        y = Share(tuple(_shaped(p, shape) for p in x.parts))
         y.pieces = x.pieces
         results.append(y)
     return results
@@ -396,15 +396,11 @@ def _lanes(
 
 def _put(protocol: Protocol, whole: Share, y: Share, start: int, goes_on: bool) -> None:
     """The result of a chunk into the whole's."""
-    stop = start + y.size
     if not protocol.ring.abstract:
         for a, b in zip(whole.parts, y.parts, strict=True):
-            if isinstance(b, Packed):
-                a.words[start // 64 : -(-stop // 64)] = b.words
-            else:
-                a[start:stop] = b
+            pieces.put(a, b, start)
     if goes_on and (y.settled is not None or y.opening is not None):
-        piece = Share(tuple(a[start:stop] for a in whole.parts))
+        piece = Share(tuple(a[start : start + y.size] for a in whole.parts))
         piece.settled, piece.opening = y.settled, y.opening
         whole.pieces = whole.pieces or {}
         whole.pieces[start] = piece

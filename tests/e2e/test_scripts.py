@@ -41,13 +41,21 @@ def strike(folder: str, number: int, lines: int, delay: float) -> tuple[int, str
     script.write_text(SCRIPT)
     environment = os.environ | {"TMPDIR": folder, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
     )
     assert child.stdout and child.stderr
-    said = [child.stdout.readline() for _ in range(lines)]
-    time.sleep(delay)
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=30)
+    try:
+        said = [child.stdout.readline() for _ in range(lines)]
+        time.sleep(delay)
+        child.send_signal(number)
+        _, errors = child.communicate(timeout=30)
+    finally:
+        child.kill()
     pids = said[2].split() if lines == 3 else []
     end = time.monotonic() + 20
     while os.listdir(folder) != ["script.py"] or any(Path("/proc", pid).exists() for pid in pids):
