@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,38 @@ def main(a: mpc.Input("hospital_a"), b: mpc.Input("hospital_b")) -> mpc.Output("
     x = mpc.nn.relu(a @ b)
     return mpc.fori(0, 5, lambda i, c: mpc.nn.relu(c * 0.5), x[:4, :4])
 """
+
+
+# One connection, no more than TCP: to send so many bytes and hear that they have come. On a fast and long line its windows, not
+# the line's rate, are what bounds it.
+LISTEN = """\
+import socket, sys
+s = socket.create_server((sys.argv[1], 5999))
+print("ready", flush=True)
+c, left, room = s.accept()[0], int(sys.argv[2]), bytearray(1 << 20)
+while left:
+    left -= c.recv_into(room, min(len(room), left))
+c.sendall(b"k")
+"""
+SEND = """\
+import socket, sys, time
+c, data = socket.create_connection((sys.argv[1], 5999)), bytes(int(sys.argv[2]))
+start = time.perf_counter()
+c.sendall(data)
+c.recv(1)
+print(time.perf_counter() - start)
+"""
+
+
+def plain_tcp(net: nets.Net, size: int) -> float:
+    """Seconds for so many bytes from the last host to the first one, by TCP alone."""
+    inside = [["ip", "netns", "exec", name, sys.executable, "-c"] for name in net.names]
+    words = [net.addresses[0], str(size)]
+    listener = subprocess.Popen([*inside[0], LISTEN, *words], stdout=subprocess.PIPE)
+    assert listener.stdout and listener.stdout.readline() == b"ready\n"
+    with listener:
+        sent = subprocess.run([*inside[-1], SEND, *words], capture_output=True, check=True, timeout=60)
+    return float(sent.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +104,7 @@ def test_two_hospitals_between_three_namespaces(farm: Farm, folder: Path, tmp_pa
 def test_time_on_a_network(
     farm: Farm, folder: Path, tmp_path: Path, mbit: int, delay: int, loss: float, record_property: Callable[[str, object], None]
 ):
-    """No faster than its rounds and bytes allow; how much slower is noted (see docs/performance.md)."""
+    """No faster than its rounds and bytes allow; how much slower is noted, also than plain TCP (see docs/performance.md)."""
     size = 600
     rng = np.random.default_rng(1)
     a, b = rng.uniform(-1, 1, (2, size, size)) / 8
@@ -92,4 +126,6 @@ def test_time_on_a_network(
             "rounds, MB of one party, seconds, bound", [record["rounds"], sent / 1e6, round(took, 3), round(bound, 3)]
         )
         record_property("seconds / bound", round(took / bound, 3))
+        tcp = record["rounds"] * delay / 1e3 + plain_tcp(net, sent)
+        record_property("seconds / (rounds, and the bytes by plain TCP)", round(took / tcp, 3))
         assert took > 0.9 * record["rounds"] * delay / 1e3
