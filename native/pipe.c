@@ -43,14 +43,14 @@ static void await(bell *b, uint32_t seen, int wait)
     syscall(SYS_futex, &b->rung, FUTEX_WAIT, seen, &limit, NULL, 0);
 }
 
-/* The lines of a pipe are in another core's cache: to ask for them ahead of time makes a copy two to three times as fast
- * (8 and 27 GB/s in a pipe of 2 MB, where memcpy waits for every line). */
+/* The lines of a pipe are in another core's cache, or in none: asked for ahead of time they come at 13 to 17 GB/s, one by one, as
+ * memcpy does, at 8. A line is SOON bytes ahead; where that is outside, asking for it does nothing. */
 static void copy(uint8_t *to, const uint8_t *from, size_t n)
 {
     enum { BLOCK = 64, SOON = 1024 };
     for (; n >= BLOCK; n -= BLOCK, to += BLOCK, from += BLOCK) {
-        __builtin_prefetch(to + SOON, 1);
-        __builtin_prefetch(from + SOON, 0);
+        __builtin_prefetch((const void *)((uintptr_t)to + SOON), 1); /* not a pointer: it may be outside */
+        __builtin_prefetch((const void *)((uintptr_t)from + SOON), 0);
         memcpy(to, from, BLOCK);
     }
     memcpy(to, from, n);

@@ -187,6 +187,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, dict=True):
         return found
 
 
+msgspec.json.Decoder(Config)  # what it learns serves TOML too; once, as in run/agreement.py
+
+
 def read(path: str) -> Config:
     """The configuration in a file. Raises ConfigError with what is wrong in it."""
     file = Path(path)

@@ -50,6 +50,9 @@ class About(msgspec.Struct, forbid_unknown_fields=True):
     encryption: str
 
 
+_about = msgspec.msgpack.Decoder(About).decode  # once, as in run/agreement.py
+
+
 class Measured(NamedTuple):
     """A link, as its lower party measured it."""
 
@@ -184,7 +187,7 @@ def _introduce(channel: Channel, mine: About) -> About:
         raise ProtocolError(peer, f"an introduction of {size} bytes")
     text = channel.recv(peer, 0, [("|u1", (size,))])[0].tobytes()
     try:
-        return msgspec.msgpack.decode(text, type=About)
+        return _about(text)
     except (ValueError, RecursionError):
         raise ProtocolError(peer, "an introduction that cannot be read") from None
 

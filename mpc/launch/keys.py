@@ -26,6 +26,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     sign: str
 
 
+_file = msgspec.json.Decoder(_File).decode  # once, as in run/agreement.py
+
+
 @dataclass(frozen=True)
 class Keys:
     """Both secret keys of a party. They never leave its host."""
@@ -104,7 +107,7 @@ def load(path: Path) -> Keys:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
             raise ConfigError(f"others can read {path} (mode {stat.S_IMODE(mode):04o}): make new keys, or chmod 600 {path}")
-        found = msgspec.json.decode(path.read_bytes(), type=_File)
+        found = _file(path.read_bytes())
         keys = Keys(found.curve, found.sign)
         _ = keys.public, keys.verify
     except OSError as error:

@@ -136,7 +136,7 @@ def _unapproved(config: Config, party: str, request: Request, text: str) -> str 
     if not text:
         return f"{party} has not approved the program (mpc approve)"
     try:
-        approval = msgspec.json.decode(text, type=Approval)
+        approval = _approval(text)
     except (ValueError, RecursionError):
         return f"the approval of {party} cannot be read"
     verify = config.party[config.names.index(party)].sign
@@ -162,6 +162,10 @@ class _Spent(msgspec.Struct, omit_defaults=True):
     delta: float = 0.0
 
 
+# once, as in run/agreement.py
+_approval, _spent = msgspec.json.Decoder(Approval).decode, msgspec.json.Decoder(_Spent).decode
+
+
 def _ledger(config: Config) -> Path:
     return config.path(config.state) / "runs.jsonl"
 
@@ -173,7 +177,7 @@ def _label(allow: Allow) -> str:
 def _begun(config: Config) -> list[_Spent]:
     """All runs so far. Raises PolicyRefused if the ledger cannot be read: then nobody knows."""
     try:
-        return [msgspec.json.decode(line, type=_Spent) for line in _ledger(config).read_bytes().splitlines() if line]
+        return [_spent(line) for line in _ledger(config).read_bytes().splitlines() if line]
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

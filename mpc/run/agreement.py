@@ -46,6 +46,10 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nonce: bytes = b""  # fresh: no two sessions have the same id
 
 
+# Made once, here: msgspec learns what a class is at its first use, and a process dies if two threads do that at once (0.22).
+_terms = msgspec.msgpack.Decoder(Terms).decode
+
+
 def exchange(channel: Channel, mine: Terms) -> tuple[list[Terms], bytes]:
     """The terms of all parties in order, and the 16-byte id of the session that follows from them.
 
@@ -71,7 +75,7 @@ def exchange(channel: Channel, mine: Terms) -> tuple[list[Terms], bytes]:
 
 def _read(data: bytes, party: int) -> Terms:
     try:
-        terms = msgspec.msgpack.decode(data, type=Terms)
+        terms = _terms(data)
     except (ValueError, RecursionError):
         raise ProtocolError(party, "terms that cannot be read") from None
     for supplied in terms.inputs.values():

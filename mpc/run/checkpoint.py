@@ -124,6 +124,9 @@ class Header:
     contents: Contents
 
 
+_header = msgspec.msgpack.Decoder(Header).decode  # once, as in agreement.py
+
+
 def path_of(folder: Path, party: int, new: bool = False) -> Path:
     """A party's file; `new`: while it is not sure that all parties have theirs."""
     return folder / f"party-{party}.shares{'.new' if new else ''}"
@@ -239,7 +242,7 @@ def read(
     start = len(MAGIC) + 8
     size = int.from_bytes(body[len(MAGIC) : start], "little")
     try:
-        header = msgspec.msgpack.decode(body[start : start + size], type=Header)
+        header = _header(body[start : start + size])
     except (msgspec.MsgspecError, ValueError):
         raise CheckpointError(f"{path.name} is no checkpoint of this version") from None
     for what, have, want in (
