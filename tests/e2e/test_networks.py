@@ -54,7 +54,10 @@ def plain_tcp(net: nets.Net, size: int) -> float:
     listener = subprocess.Popen([*inside[0], LISTEN, *words], stdout=subprocess.PIPE)
     assert listener.stdout and listener.stdout.readline() == b"ready\n"
     with listener:
-        sent = subprocess.run([*inside[-1], SEND, *words], capture_output=True, check=True, timeout=60)
+        try:
+            sent = subprocess.run([*inside[-1], SEND, *words], capture_output=True, check=True, timeout=60)
+        finally:
+            listener.kill()  # it may still wait for a caller
     return float(sent.stdout)
 
 
