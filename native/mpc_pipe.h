@@ -18,3 +18,5 @@ size_t mpc_pipe_get(void *pipe, size_t capacity, void *writer_bell, void *my_bel
 void mpc_pipe_await_room(void *pipe, size_t capacity, void *reader_bell, void *my_bell, int wait);
 /* Whether the writer waits for room. */
 int mpc_pipe_full(const void *pipe);
+/* Whether the owner of a bell waits. */
+int mpc_pipe_waits(const void *bell);

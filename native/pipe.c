@@ -140,6 +140,8 @@ void mpc_pipe_await_room(void *pipe, size_t capacity, void *reader_bell, void *m
 
 int mpc_pipe_full(const void *pipe) { return (int)atomic_load(&((pipe_head *)(uintptr_t)pipe)->full); }
 
+int mpc_pipe_waits(const void *his) { return (int)atomic_load(&((bell *)(uintptr_t)his)->waiting); }
+
 #else
 
 int mpc_pipe_supported(void) { return 0; }
@@ -158,5 +160,6 @@ void mpc_pipe_await_room(void *pipe, size_t capacity, void *reader_bell, void *m
     (void)pipe, (void)capacity, (void)reader_bell, (void)my_bell, (void)wait;
 }
 int mpc_pipe_full(const void *pipe) { return (void)pipe, 0; }
+int mpc_pipe_waits(const void *bell) { return (void)bell, 0; }
 
 #endif

@@ -13,6 +13,7 @@ import pytest
 import mpc
 from mpc.errors import TypeMismatch, UsageError
 from mpc.lang.session import Session
+from mpc.run.interpret import CHUNK
 from mpc.run.rehearse import rehearse
 
 from .memory import open_session, settings
@@ -174,7 +175,7 @@ def test_what_is_left_out_exists():
 
 
 # ---- large arrays, which run in chunks ----
-SIZES = [65536, 65537, 200_001]  # CHUNK, one more, and a last chunk that fills no word of bits
+SIZES = [CHUNK, CHUNK + 1, 400_001]  # the last with a last chunk that fills no word of bits
 EDGES = np.array([0, 1, -1, ULP, -ULP, 2.0**14, -(2.0**14) + ULP, 0.5])
 
 
@@ -182,7 +183,7 @@ EDGES = np.array([0, 1, -1, ULP, -ULP, 2.0**14, -(2.0**14) + ULP, 0.5])
 def large(size: int, seed: int = 0) -> np.ndarray:
     """Multiples of 2^-16 with edge values first, last, and around the end of the first chunk."""
     x = np.rint(np.random.default_rng(seed).uniform(-100, 100, size) / ULP) * ULP
-    for at in (0, size - len(EDGES), min(65536, size) - len(EDGES) // 2 * 2):
+    for at in (0, size - len(EDGES), min(CHUNK, size) - len(EDGES) // 2 * 2):
         x[at : at + len(EDGES)] = EDGES[: size - at]
     return x
 

@@ -140,7 +140,13 @@ def add(x: Any, y: Any) -> Array:
 @implements("subtract")
 def subtract(x: Any, y: Any) -> Array:
     """x - y, with broadcasting."""
-    return bind("sub", *_align(x, y))  # type: ignore[no-any-return]
+    a, b = _align(x, y)
+    return a if _is_nothing(y) else bind("sub", a, b)
+
+
+def _is_nothing(x: Any) -> bool:
+    """Whether x is a public number 0: a difference from it is no equation, and the secret keeps what is opened of it."""
+    return not isinstance(x, Array) and np.ndim(x) == 0 and not np.any(x)
 
 
 @implements("negative")
@@ -288,10 +294,10 @@ def shift_right(x: Array, bits: int, rounding: str | None = None) -> Array:
 def less(x: Any, y: Any) -> Array:
     """x < y as bool. Exact for every integer type but int64, and for int64 and fixed point while x - y does not overflow its
     64 bits (0 < y is wrong for y = -2^63 alone). uint64 takes three comparisons."""
-    x, y = _align(x, y)
-    if x.dtype.wraps and not x.dtype.signed and x.dtype.width == WORD_BITS:
-        return less_unsigned(*_same_shape(x, y))
-    return bind("ltz", subtract(exact(x), exact(y)))  # type: ignore[no-any-return]
+    a, b = _align(x, y)
+    if a.dtype.wraps and not a.dtype.signed and a.dtype.width == WORD_BITS:
+        return less_unsigned(*_same_shape(a, b))
+    return bind("ltz", exact(a) if _is_nothing(y) else subtract(exact(a), exact(b)))  # type: ignore[no-any-return]
 
 
 @implements("greater")

@@ -141,7 +141,8 @@ class Shared(ZeroMQ):
             if gone:
                 raise self._lost(link, round)
             self._watch(round)
-            self.make_way()
+            if lib.mpc_pipe_waits(self._bells[peer]):  # perhaps for who stands before a full pipe; else it will send
+                self.make_way()
             if now - progress > self._deadline:
                 raise Timeout(peer, f"sent nothing for {self._deadline:g} s, though its process answers", round)
 

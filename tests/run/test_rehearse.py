@@ -15,6 +15,7 @@ import mpc
 from mpc.errors import MPCError
 from mpc.lang.session import Session
 from mpc.protocols.base import IDLE, Exchange, available
+from mpc.run.interpret import CHUNK
 from mpc.run.rehearse import LAN, WAN, Machine, Network, Report, rehearse
 
 from ..memory import open_session, settings
@@ -63,7 +64,7 @@ def test_exact_truncation(protocol: str, n: int, truncation: str):
 
 
 @each_setting
-@pytest.mark.parametrize("size", [65536, 65537, 200_001])
+@pytest.mark.parametrize("size", [CHUNK, CHUNK + 1, 400_001])
 def test_chunks(protocol: str, n: int, size: int):
     with open_session(protocol, n) as s:
         x, c = s.input(np.ones(size)), s.input(np.ones(size, bool), owner=n - 1)
