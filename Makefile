@@ -61,7 +61,7 @@ bench-peers: build
 # ---- the native core by itself: constant time, memory errors, another processor ----
 
 SOURCES := $(wildcard native/*.c) $(wildcard native/*.h native/*.inc) tests/native/walk.c tests/native/dudect.c
-STRICT := -std=gnu11 -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
+STRICT := -std=gnu11 -ffp-contract=off -g -Wall -Wextra -Wshadow -Wconversion -Werror -Inative
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 needs = @command -v $(1) >/dev/null || { echo "make $@ needs $(1): install the Debian package $(2)"; exit 1; }
 

@@ -95,7 +95,7 @@ def report(figures, benchmark, tier, kernel, size, seconds, amount, unit, limit,
 # name -> (words moved, random words) an element, and the kernel with its arguments from (kernels, seven arrays, packed bits, n,
 # round keys), looked up before the clock starts
 RING = {
-    "prg": (1, 1, lambda k, x, b, n, rk: (k.prg_u64, x[0], n, rk, 5, 0)),
+    "prg": (1, 1, lambda k, x, b, n, rk: (k.prg_u64, x[0], n, rk, 1, 5, 0)),
     "prg_add": (2, 1, lambda k, x, b, n, rk: (k.prg_add_u64, x[0], x[1], n, -1, rk, 1, 5, 0)),
     "prg_add_u32": (
         1,
@@ -120,6 +120,7 @@ RING = {
     "unpack": (1.125, 0, lambda k, x, b, n, rk: (k.unpack_bits, ffi.cast("uint8_t *", x[0]), x[1], 8 * n)),
     "parity of 16": (1, 0, lambda k, x, b, n, rk: (k.parity_bits, x[0], x[1], n // 16, 16)),
     "encode": (2, 0, lambda k, x, b, n, rk: (k.encode_f64, x[0], x[6], ffi.cast("double *", x[1]), n, 16)),
+    "exp": (2, 0, lambda k, x, b, n, rk: (k.exp_u64, x[0], x[1], n, 16, 1, 30)),
     "decode": (2, 0, lambda k, x, b, n, rk: (k.decode_f64, ffi.cast("double *", x[0]), x[1], n, 16)),
 }
 

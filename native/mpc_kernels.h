@@ -38,8 +38,8 @@ typedef struct mpc_kernels {
     /* ---- random words (prg.inc) ---- */
     /* expands a 16-byte key */
     void (*aes_key)(uint8_t *rk, const uint8_t *key);
-    /* out = n words of the stream */
-    void (*prg_u64)(uint64_t *out, size_t n, const uint8_t *rk, uint64_t name, uint64_t at);
+    /* out = n words of the stream; of several keys the sum of theirs */
+    void (*prg_u64)(uint64_t *out, size_t n, const uint8_t *rks, size_t count, uint64_t name, uint64_t at);
     /* out = x + sign * (the sum over `count` keys of their streams); sign is +1 or -1; x may be out */
     void (*prg_add_u64)(uint64_t *out, const uint64_t *x, size_t n, int sign, const uint8_t *rks, size_t count,
                         uint64_t name, uint64_t at);
@@ -228,6 +228,9 @@ typedef struct mpc_kernels {
     void (*encode_f64)(uint64_t *out, uint64_t *errors, const double *x, size_t n, int f);
     /* out = x * 2^-f, x signed, rounded to nearest */
     void (*decode_f64)(double *out, const uint64_t *x, size_t n, int f);
+    /* out = e^(sign d) 2^bits rounded to nearest, d = (v mod 2^f) 2^-f, by the very additions and multiplications of
+     * `exponential` in ring/fixed.py, so that everybody finds the same word; f and bits 0 .. 50 */
+    void (*exp_u64)(uint64_t *out, const uint64_t *v, size_t n, int f, int sign, int bits);
 
     /* ---- Z_2^128 element by element (wide.inc): an element is two words, the lower one first; n, outer, count and inner count
      * elements ---- */

@@ -398,7 +398,7 @@ MASKS = {
     "mul_beaver_u64": (None, 5, 9, 10, 11),
     "chain_u64": (None, 5, 9, 11, 12),
     "compare_leaves": (None, 3, 10, 12, 13),
-    "prg_u64": (None, 1, 2, 3, 4),
+    "prg_u64": (None, 1, 2, 4, 5),
     "field_prg_add_u64": (1, 2, 4, 6, 7),
 }
 # expand a party's shares of dealt words, or serve the dealer

@@ -152,7 +152,14 @@ class Additive(Protocol):
         return x.masks
 
     def mask_total(self, x: Share) -> Array:
-        return self.exact.total(self.masks(x))
+        """Dealer: the mask of x. A large one is expanded at once."""
+        if x.masks is not None or x.size <= KEPT:
+            return self.exact.total(self.masks(x))
+        if x.parent is not None:
+            assert x.view is not None
+            return x.view(self.mask_total(x.parent))
+        assert x.origin is not None
+        return self.exact.prg(x.shape, Stream(self.all_keys, x.origin.name.field(x.origin.field), x.origin.at))
 
     # ---- messages ----
     def exchange(
@@ -333,7 +340,7 @@ class Additive(Protocol):
             z = self.ring.beaver(f, *operands, self.first, offset, None, rho)
 
         def mask() -> Array:
-            total = self.exact.blind(self.exact.filled(shape, 0), 1, self.every(tape, Field.RHO))
+            total = self.exact.prg(shape, self.every(tape, Field.RHO))
             if pair:
                 return self.exact.pair_deal(f, self.masks(x), self.masks(y), total)
             return self.exact.sub(total, self.exact.product(f, self.mask_total(x), self.mask_total(y)))
@@ -376,7 +383,7 @@ class Additive(Protocol):
     def trunc(self, tape: Tape, x: Share, bits: int, rounding: str) -> Steps[Share]:
         """From the one opening of x: 1 round if it is not open yet."""
         (opened,) = yield from self.masked(x)
-        c = self.ring.add(opened.value, self.ring.filled(x.shape, self.offset(bits, rounding)))
+        c = self.ring.add(opened.value, self.ring.of(self.offset(bits, rounding)))
         return (yield from self.settle(tape, c, False, lambda: self.mask_total(x), bits, rounding))
 
     def offset(self, bits: int, rounding: str) -> int:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..ring.fixed import exponential
 from ..ring.prg import Name, Stream
-from ..ring.ring import WORD, Array, Ring
+from ..ring.ring import WORD, Array
 from .base import Share, Steps, Tape, together
 from .fields import Field
 from .spline import beyond, hidden, saturated
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from .additive import Additive
 
 K = 6  # 64 integers, so that a one-hot vector is a whole word
-HALVINGS, TERMS = 6, 14  # of the argument of the exponential, of its series
 LOG2_E = 1.4426950408889634
+PRECISION = 48  # bits of a factor: more than `exponential` computes
 SLACK = 2  # bits of the word above the products of a table entry with the dealt word, and of that with the public factor
 
 
@@ -35,38 +36,21 @@ def exponential_gate(p: Additive, tape: Tape, x: Share, *, fraction: int, low: i
     s_open = ring.solid(ring.sub(opened.value, ring.of(low << f)).reshape(-1))
     # scales: of the table (finer where words have room), of its product with the dealt word, up to e^high, and of the public
     # factor, up to e
-    table_bits, word_bits = f + (2 if f < 20 else 1), math.floor(ring.bits - SLACK - high * LOG2_E)
-    public_bits = math.floor(ring.bits - SLACK - table_bits - (high + 1) * LOG2_E)
+    table_bits = f + (2 if f < 20 else 1)
+    word_bits = min(math.floor(ring.bits - SLACK - high * LOG2_E), table_bits + PRECISION)
+    public_bits = min(math.floor(ring.bits - SLACK - table_bits - (high + 1) * LOG2_E), PRECISION)
     y, outside = yield from together(
         _integer_part(p, tape, x, s_open, f, low, high, table_bits, word_bits), beyond(p, tape, x, [low << f, high << f])
     )
     z, mask = hidden(p, tape, y, word_bits - table_bits)
     t = yield from p.settle(tape, z, True, mask, word_bits - table_bits, "dither")
-    factor = _power(ring, s_open, f, 1, public_bits)
+    factor = ring.exponential(s_open, f, 1, public_bits)
     # the second truncation has random words of its own: the addresses of the body that this gate replaces are free
     second = Tape(Name(tape.name.epoch, tape.name.node + 1), tape.at)
     shift = table_bits + public_bits - f
     z, mask = hidden(p, second, ring.mul(t.parts[0], factor), shift)
     tails = [[0, 0], [round(float(exponential(np.array(float(high)))) * 2**f), 0]]
     return (yield from saturated(p, second, x, z, mask, shift, outside, tails))
-
-
-def exponential(v: np.ndarray) -> np.ndarray:
-    """e^v for |v| < 32, with relative error below 2^-44. Made of additions and multiplications alone, as `sine` is: the table
-    and the public factor are computed by every evaluator."""
-    t, y = v * 2.0**-HALVINGS, np.ones_like(v)
-    for k in range(TERMS, 0, -1):  # Taylor: 1 + t (1 + t/2 (1 + t/3 (...))), |t| < 1/2
-        y *= t
-        y *= 1 / k
-        y += 1
-    for _ in range(HALVINGS):
-        y *= y
-    return y
-
-
-def _power(ring: Ring, v: Array, f: int, sign: int, bits: int) -> Array:
-    """e^(sign d) at scale 2^bits, for d = v mod 2^f as a fraction in [0, 1)."""
-    return ring.local(lambda v: ring.encode(exponential(sign * ring.decode(ring.remainder(v, f), f)), bits), v)
 
 
 def _integer_part(
@@ -81,8 +65,8 @@ def _integer_part(
         r = exact.solid(p.mask_total(x).reshape(-1))
         digit = exact.shift_right(r, f)
         onehot, sign = exact.lookup_deal(digit, K, Stream(p.all_keys[:1], lookup, tape.at))
-        word = exact.mul(sign, _power(exact, r, f, -1, word_bits - table_bits))
-        rho = exact.blind(exact.filled((n,), 0), 1, p.every(tape, column))
+        word = exact.mul(sign, exact.exponential(r, f, -1, word_bits - table_bits))
+        rho = exact.prg((n,), p.every(tape, column))
         out = exact.empty((2, n))
         exact.blind(word, -1, rows[0], out=out[0])
         exact.blind(exact.mul(rho, word), -1, rows[1], out=out[1])

@@ -114,7 +114,7 @@ def _looked_up(
     def deal(beta: Array) -> list[Array]:
         onehot, sign = exact.lookup_deal(exact.numbers(beta.reshape(k, -1), n), k, Stream(p.all_keys[:1], lookup, tape.at))
         r = exact.solid(p.mask_total(x).reshape(-1))
-        rho = [exact.blind(exact.filled((n,), 0), 1, p.every(tape, Field.COLUMN + j)) for j in range(columns)]
+        rho = [exact.prg((n,), p.every(tape, Field.COLUMN + j)) for j in range(columns)]
         words = [sign, exact.mul(sign, r), *(exact.mul(sign, a) for a in rho)]
         last.append(exact.mul(r, words[2]))
         out = exact.empty((len(words), n))

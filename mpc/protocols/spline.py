@@ -149,5 +149,5 @@ def hidden(p: Additive, tape: Tape, y: Array, shift: int) -> tuple[Array, Callab
     """(y + rho + offset, the dealer's rho): ready to be opened for truncation."""
     z = p.ring.blind(y, 1, p.own(tape, Field.RHO))
     if p.first:
-        z = p.ring.add(z, p.ring.filled(y.shape, p.offset(shift, "dither")))
-    return z, lambda: p.exact.blind(p.exact.filled(y.shape, 0), 1, p.every(tape, Field.RHO))
+        z = p.ring.add(z, p.ring.of(p.offset(shift, "dither")))
+    return z, lambda: p.exact.prg(y.shape, p.every(tape, Field.RHO))

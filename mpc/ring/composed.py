@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from .bilinear import Bilinear
-from .fixed import checked
+from .fixed import checked, exponential
 from .packed import Packed
 from .prg import Stream
 from .ring import HALF_WORD, WORD, Array, Ring, spline_words
@@ -35,6 +35,11 @@ class Composed(Ring):
     def mask(self, x: Array, stream: Stream) -> tuple[Array, Array]:
         r = self.prg(x.shape, stream)
         return self.add(x, r), r
+
+    def exponential(self, v: Array, fraction: int, sign: int, bits: int) -> Array:
+        return self.local(
+            lambda v: self.encode(exponential(sign * self.decode(self.remainder(v, fraction), fraction)), bits), v
+        )
 
     # ---- numbers that count modulo 2^f: words of `short(f)` ----
     def shorts(self, shape: tuple[int, ...], stream: Stream, f: int) -> Array:

@@ -42,6 +42,22 @@ def decode(words: np.ndarray, fraction_bits: int) -> np.ndarray:
     return numbers
 
 
+HALVINGS, TERMS = 6, 14  # of the argument of the exponential, of its series
+
+
+def exponential(v: np.ndarray) -> np.ndarray:
+    """e^v for |v| < 32, with relative error below 2^-44. Made of additions and multiplications alone, as `sine` is: the table
+    and the public factor are computed by every evaluator."""
+    t, y = v * 2.0**-HALVINGS, np.ones_like(v)
+    for k in range(TERMS, 0, -1):  # Taylor: 1 + t (1 + t/2 (1 + t/3 (...))), |t| < 1/2
+        y *= t
+        y *= 1 / k
+        y += 1
+    for _ in range(HALVINGS):
+        y *= y
+    return y
+
+
 def exact_fraction_bits(limbs: list[np.ndarray], most: int) -> int:
     """The fewest fraction bits, at most `most`, that represent numbers as well as the `most` bits of their words do (given
     by their limbs).

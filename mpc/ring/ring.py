@@ -131,6 +131,13 @@ class Ring:
         """Words round(x 2^fraction), ties to even, of float64; RangeError from 2^(bits - 2) on, InputError for NaN."""
         return encode(x, fraction)
 
+    def exponential(self, v: Array, fraction: int, sign: int, bits: int) -> Array:
+        """Words round(e^d 2^bits), d = sign * (v mod 2^fraction) 2^-fraction, the same at every party; bits <= 50."""
+        v = self.solid(v)
+        out = self.empty(v.shape)
+        self.kernels.exp_u64(out, v, v.size, fraction, sign, bits)
+        return out
+
     def decode(self, x: Array, fraction: int) -> Array:
         """The float64 nearest to (words as signed integers) 2^-fraction."""
         return decode(x, fraction)
@@ -232,14 +239,15 @@ class Ring:
 
     # ---- random words ----
     def prg(self, shape: tuple[int, ...], stream: Stream) -> Array:
+        """The sum over the stream's keys of their words."""
         out = self.empty(shape)
-        self.kernels.prg_u64(out, out.size, stream.keys, stream.name, stream.at)
+        self.kernels.prg_u64(out, out.size, stream.keys, len(stream.keys), stream.name, stream.at)
         return out
 
     def packed(self, shape: tuple[int, ...], stream: Stream) -> Array:
-        """The stream as words of 64 packed bits."""
+        """The stream of one key as words of 64 packed bits."""
         out = self.empty(shape, WORD)
-        self.kernels.prg_u64(out, out.size, stream.keys, stream.name, stream.at)
+        self.kernels.prg_u64(out, out.size, stream.keys, 1, stream.name, stream.at)
         return out
 
     def half_words(self, shape: tuple[int, ...], stream: Stream) -> Array:

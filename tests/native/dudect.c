@@ -31,7 +31,7 @@ static void leak(void)
 static void key(void) { k->aes_key(rk, (const uint8_t *)secret); }
 static void prg(void)                                                          /* the secret words are the round keys */
 {
-    k->prg_u64(out, N, (const uint8_t *)secret, A, 0);
+    k->prg_u64(out, N, (const uint8_t *)secret, 1, A, 0);
 }
 static void trunc_(void) { k->trunc_u64(out, secret, other, N, 16, 1, NULL, NULL, rk, A, B, 0); }
 static void select_(void) { k->select_u64(out, secret, other, secret, N, NULL, NULL, rk, A, B, 0); }
@@ -47,6 +47,8 @@ static void encode(void)
 {
     k->encode_f64(out, more, (const double *)secret, N, 16);
 }
+
+static void exponential(void) { k->exp_u64(out, secret, N, 16, -1, 30); }
 
 static int by_value(const void *a, const void *b)
 {
@@ -110,7 +112,7 @@ int main(int argc, char **argv)
     const size_t samples = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000;
     const struct { const char *name; void (*kernel)(void); } kernels[] = {
         {"aes_key", key}, {"prg_u64", prg}, {"trunc_u64", trunc_}, {"select_u64", select_}, {"compare_leaves", leaves},
-        {"lookup_u64", lookup}, {"gemm_u64", gemm}, {"and_bits", and_}, {"encode_f64", encode},
+        {"lookup_u64", lookup}, {"gemm_u64", gemm}, {"and_bits", and_}, {"encode_f64", encode}, {"exp_u64", exponential},
     };
     int failed = 0;
     for (size_t i = 0; i < N; i++) other[i] = table[i] = 0x9e3779b97f4a7c15 * (i + 1);

@@ -5,6 +5,8 @@ import pytest
 from aes_reference import expand, stream
 from mpc._native import ffi
 
+from mpc.ring.fixed import exponential
+
 A, B, C, GUARD = 1 << 63 | 5, 6, 7, 0xDEADBEEF
 LENGTHS = [*range(68), 127, 128, 129, *range(509, 516), 1025]
 MOST = max(LENGTHS)
@@ -125,6 +127,18 @@ def test_encode(kernels, rng, f):
     bad = np.array([0.0, np.inf, -np.inf, np.nan, -np.nan, 1e300])
     kernels.encode_f64(ptr(np.empty(6, np.uint64)), ptr(errors), ptr(bad, "double *"), 6, f)
     assert errors.tolist()[:2] == [4, 1]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("f", "bits"), [(0, 0), (1, 20), (16, 13), (16, 30), (30, 44), (50, 50)])
+def test_exp(kernels, rng, f, bits, sign):
+    v = np.concatenate([uniform(rng, 999), np.array([0, 1, (1 << f) - 1, 1 << 63, (1 << 64) - 1], np.uint64)])
+    fractions = np.ldexp((v & np.uint64((1 << f) - 1)).astype(float), -f)
+    want = np.rint(np.ldexp(exponential(sign * fractions), bits)).astype(np.uint64)
+    for n in (0, 1, 3, 5, 9, len(v)):
+        out = np.full(n + 1, GUARD, np.uint64)
+        kernels.exp_u64(ptr(out), ptr(v), n, f, sign, bits)
+        assert np.array_equal(out[:n], want[:n]) and out[n] == GUARD
 
 
 @pytest.mark.parametrize("f", [0, 1, 16, 32, 62, -5])

@@ -200,7 +200,7 @@ def stream(rk, name, planes, n, at=0):
     """The planes of a field, (groups, planes, 8), from the bare generator."""
     groups = -(-n // GROUP)
     out = np.empty((groups, planes, 8), np.uint64)
-    REF.prg_u64(ptr(out), out.size, ptr(rk, "uint8_t *"), name, at // GROUP * planes * 8)
+    REF.prg_u64(ptr(out), out.size, ptr(rk, "uint8_t *"), 1, name, at // GROUP * planes * 8)
     return out
 
 

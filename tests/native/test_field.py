@@ -143,7 +143,7 @@ def test_random_words(kernels, rng, keys, primes, parties, sign, at):
     count, total = len(primes), np.zeros((777, len(primes)), object)
     for key in keys[:parties]:
         words = np.empty(2 * count * 1300, np.uint64)
-        kernels.prg_u64(ptr(words), words.size, ffi.from_buffer("uint8_t *", key), 5, 0)
+        kernels.prg_u64(ptr(words), words.size, ffi.from_buffer("uint8_t *", key), 1, 5, 0)
         low, high = words.astype(object).reshape(-1, count, 2)[at : at + 777].transpose(2, 0, 1)
         total += low + (high << 64)
     for n in (0, 1, 256, 777):

@@ -16,7 +16,7 @@ def ptr(x, dtype=np.uint64):
 
 # name -> outputs, and the call on (kernel, outputs, four inputs of n words, packed bits, n, keys, position)
 KERNELS = {
-    "prg_u64": (1, lambda f, z, x, b, n, rks, at: f(*z, n, rks, 5, at)),
+    "prg_u64": (1, lambda f, z, x, b, n, rks, at: f(*z, n, rks, 2, 5, at)),
     "prg_add_u64": (1, lambda f, z, x, b, n, rks, at: f(*z, x[0], n, -1, rks, 2, 5, at)),
     "prg_xor_u64": (1, lambda f, z, x, b, n, rks, at: f(*z, x[0], n, rks, 2, 5, at)),
     "mask_u64": (2, lambda f, z, x, b, n, rks, at: f(*z, x[0], n, rks, 5, at)),

@@ -46,7 +46,7 @@ def deal(kernels, r, k, rk, at=0):
 def expand(n, k, rk, at=0):
     """P0's one-hot share, from its own stream."""
     e = np.empty(n * row(k), np.uint64)
-    REF.prg_u64(ptr(e), e.size, ptr(rk, "uint8_t *"), NAME, at * row(k))
+    REF.prg_u64(ptr(e), e.size, ptr(rk, "uint8_t *"), 1, NAME, at * row(k))
     return e
 
 

@@ -45,7 +45,7 @@ def test_block(kernels, rng):
     plain = bytes.fromhex("00112233445566778899aabbccddeeff")
     count, name = (int.from_bytes(half, "little") for half in (plain[:8], plain[8:]))
     out = np.empty(2, np.uint64)
-    kernels.prg_u64(ptr(out), 2, ptr(rk, "uint8_t *"), name, 2 * count)
+    kernels.prg_u64(ptr(out), 2, ptr(rk, "uint8_t *"), 1, name, 2 * count)
     assert out.astype("<u8").tobytes().hex() == "69c4e0d86a7b0430d8cdb78070b4c55a"
 
 
@@ -56,13 +56,14 @@ def test_keys_are_the_same(kernels, rng):
         assert rk.tobytes() == expand(key)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("at", [*POSITIONS, 8, 88])
-def test_words(kernels, rng, at):
-    (rk,), p = keys(rng, 1)
-    want = stream(rk, NAME, at, MOST)
+def test_words(kernels, rng, at, count):
+    rks, p = keys(rng, count)
+    want = sum((stream(rk, NAME, at, MOST) for rk in rks), np.zeros(MOST, np.uint64))
     for n in LENGTHS:
         out = np.full(n + 1, GUARD, np.uint64)
-        kernels.prg_u64(ptr(out), n, p, NAME, at)
+        kernels.prg_u64(ptr(out), n, p, count, NAME, at)
         assert np.array_equal(out[:n], want[:n]) and out[n] == GUARD
 
 

@@ -26,7 +26,7 @@ def keys(rng, n):
 
 def stream(rk, name, n, at=0):
     out = np.empty(n, U)
-    REF.prg_u64(ptr(out), n, ptr(rk, "uint8_t *"), name, at)
+    REF.prg_u64(ptr(out), n, ptr(rk, "uint8_t *"), 1, name, at)
     return out
 
 

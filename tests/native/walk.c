@@ -85,7 +85,8 @@ static void words(size_t n)
 {
     uint8_t *rks = expanded(3);
     uint64_t *x = secret(8 * n), *out = room(8 * n), *r;
-    k->prg_u64(out, n, rks, A, 512), show("prg_u64", n, out, 8 * n);
+    k->prg_u64(out, n, rks, 1, A, 512), show("prg_u64", n, out, 8 * n);
+    out = room(8 * n), k->prg_u64(out, n, rks, 2, A, 512), show("prg_u64 of two", n, out, 8 * n);
     for (size_t count = 0; count <= 3; count += 3)
         for (int sign = -1; sign <= 1; sign += 2) {
             out = room(8 * n), k->prg_add_u64(out, x, n, sign, rks, count, A, 512), show("prg_add_u64", n, out, 8 * n);
@@ -261,6 +262,7 @@ static void bits(size_t n)
     z = room((n / 3 + 63) / 64 * 8), k->parity_bits(z, in[0], n / 3, 3), show("parity_bits", n, z, (n / 3 + 63) / 64 * 8);
     double *number = room(8 * n);
     k->decode_f64(number, in[1], n, 16), show("decode_f64", n, number, 8 * n);
+    z = room(8 * n), k->exp_u64(z, in[1], n, 16, -1, 30), show("exp_u64", n, z, 8 * n);
     uint64_t *errors = room(16);
     z = room(8 * n), k->encode_f64(z, errors, in[0], n, 16), show("encode_f64", n, z, 8 * n), show("encode_f64 errors", n, errors, 16);
     free_all(in, 5), free(rks);

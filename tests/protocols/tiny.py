@@ -20,6 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mpc.ring.bilinear import MUL, Bilinear
+from mpc.ring.composed import Composed
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Stream
 from mpc.ring.ring import HALF_WORD, WORD, Array, Comparison, Ring, spline_words, words_for
@@ -144,6 +145,8 @@ class TinyRing(Ring):
 
     def compare_counts(self, what: Comparison) -> dict[str, int]:  # type: ignore[override]
         return Tree(what, self.digit).counts()
+
+    exponential = Composed.exponential
 
     # ---- what depends on how a value is represented ----
     def low(self, x: Array, bits: int | None = None) -> Array:
