@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from mpc._native import ffi, lib
 
+from mpc.ring.ring import DEEP, NARROW, WIDE, Comparison, compare_counts
+
 TIERS = [ffi.string(t).decode() for t in takewhile(bool, map(lib.mpc_tiers().__getitem__, count()))]
 SIZES = {"cached": 1 << 14, "memory": 1 << 22}
 SHAPES = [
@@ -189,29 +191,24 @@ def test_pack(benchmark, figures, limits, kernels, tier, how):
     report(figures, benchmark, tier, "gemm pack", how, seconds, k * p, "Gel/s", limits.memory(16 * k * p) / 16, "memcpy")
 
 
-@pytest.mark.parametrize(("bits", "wide"), [(63, 0), (31, 0), (16, 0), (63, 1)])
-def test_compare(benchmark, figures, limits, kernels, tier, bits, wide):
+@pytest.mark.parametrize(("bits", "tree"), [(63, NARROW), (31, NARROW), (16, NARROW), (63, WIDE), (63, DEEP)])
+def test_compare(benchmark, figures, limits, kernels, tier, bits, tree):
     """Leaves and levels of one of two evaluators who expands its words; every opened plane is one bit."""
-    n, counts, rk = 1 << 16, np.empty(8, np.uint32), key(kernels)
-    kernels.compare_counts(ptr(counts), bits, 0, wide)
-    hot, mask, open1, and1, local1, open2, and2, local2 = map(int, counts)
-    x, planes = ptr(uniform(n)), [ptr(uniform(max(1, k) * n // 64)) for k in (local1, open1, local2, open2, 1, open1)]
-    kept, opened, kept2, opened2, result, peer = planes
+    n, rk, count = 1 << 16, key(kernels), compare_counts(Comparison(bits, False, tree))
+    x, peer, levels = ptr(uniform(n)), ptr(uniform(count["open1"] * n // 64)), range(1, count["levels"] + 1)
+    blocks = [[ptr(uniform(count[f"{k}{level}"] * n // 64)) for k in ("local", "open")] for level in levels]
+    blocks.append([ptr(uniform(n // 64)), NULL])
 
     def run():
-        kernels.compare_leaves(kept, opened, x, n, bits, 0, 0, wide, 1, NULL, rk, 5, 6, 0)
-        last = not open2
-        to = (result, NULL) if last else (kept2, opened2)
-        kernels.compare_level(*to, kept, opened, peer, n, 1, bits, 0, wide, 1, NULL, rk, 7, 6, 0)
-        if not last:
-            kernels.compare_level(result, NULL, kept2, opened2, peer, n, 2, bits, 0, wide, 1, NULL, rk, 8, 6, 0)
+        kernels.compare_leaves(*blocks[0], x, n, bits, 0, 0, tree, 1, NULL, rk, 5, 6, 0)
+        for level in levels:
+            kernels.compare_level(*blocks[level], *blocks[level - 1], peer, n, level, bits, 0, tree, 1, NULL, rk, 7, 6, 0)
 
     seconds = measure(benchmark, n, run)
-    aes, words = limits.aes(tier), (hot + mask + open1 + open2 + and1 + and2) / 64
+    aes, words = limits.aes(tier), (count["hot"] + 2 * count["mask"] + count["ands"]) / 64
     limit = aes / (8 * words) if aes else None
-    report(
-        figures, benchmark, tier, "compare", f"{bits} bits{', wide' * wide}", seconds, n, "Gel/s", limit, "aes" if aes else None
-    )
+    what = f"{bits} bits{['', ', wide', ', deep'][tree]}"
+    report(figures, benchmark, tier, "compare", what, seconds, n, "Gel/s", limit, "aes" if aes else None)
 
 
 @pytest.mark.parametrize("k", [4, 6, 8])

@@ -129,27 +129,27 @@ typedef struct mpc_kernels {
     void (*conv2d_u128)(uint64_t *z, const uint64_t *x, const uint64_t *y, const mpc_conv2d *shape, size_t from, size_t to, uint64_t *work);
 
     /* ---- comparison by one-hot digits (compare.inc, compare_tree.inc) ---- */
-    /* Sizes in planes for a window of `bits` (1..64) bits: counts = {hot, mask, open1, and1, local1, open2, and2, local2}.
-     * Windows of at most 16 bits have one level (open2 = and2 = local2 = 0). equal: test equality instead of `<`.
-     * wide: one level for any window, with more dealt. */
-    void (*compare_counts)(uint32_t *counts, int bits, int equal, int wide);
+    /* Sizes in planes for a window of `bits` (1..64) bits: counts = {hot, mask, ands, levels, then open and local of three levels}
+     * (0 for levels that are not there: windows of at most 16 bits have one). equal: test equality instead of `<`.
+     * shape: of the tree: 0 narrow, two levels; 1 wide, one level for any window, with more dealt; 2 deep, three, with less. */
+    void (*compare_counts)(uint32_t *counts, int bits, int equal, int shape);
     /* Level 0: one-hot leaves. x: opened words, window = bits shift .. shift + bits - 1. hot: own shares of the one-hot
      * planes of the mask's digits (entry 0 is not dealt: parity, party `first` takes 1 ^ xor of its others), or NULL.
      * local: kept; open: the factors of level 1, each masked by its plane of the stream name_mask. */
     void (*compare_leaves)(uint64_t *local, uint64_t *open, const uint64_t *x, size_t n, int bits, int shift, int equal,
-                           int wide, int first, const uint64_t *hot, const uint8_t *rk, uint64_t name_hot,
+                           int shape, int first, const uint64_t *hot, const uint8_t *rk, uint64_t name_hot,
                            uint64_t name_mask, uint64_t at);
-    /* Level 1 or 2: from the opened factors (mine ^ peer; peer may be NULL) and the shares of the mask products `ands` (or
-     * NULL): the next level's local and open, or, at the last level, local = the result: packed shares of [x < r] (or
+    /* A level, from 1: from the opened factors (mine ^ peer; peer may be NULL) and the shares of the mask products `ands` of all
+     * levels (or NULL): the next level's local and open, or, at the last level, local = the result: packed shares of [x < r] (or
      * [x == r]) on the window, one plane. */
     void (*compare_level)(uint64_t *next_local, uint64_t *next_open, const uint64_t *local, const uint64_t *mine,
-                          const uint64_t *peer, size_t n, int level, int bits, int equal, int wide, int first,
+                          const uint64_t *peer, size_t n, int level, int bits, int equal, int shape, int first,
                           const uint64_t *ands, const uint8_t *rk, uint64_t name_and, uint64_t name_mask, uint64_t at);
-    /* Dealer: hot, and1, and2 = what the last of `parties` evaluators receives for the mask r. name_and1, name_and2 differ.
+    /* Dealer: hot and ands = what the last of `parties` evaluators receives for the mask r.
      * hot NULL: not dealt (a further comparison, at another public offset, uses the one-hots of the first). */
-    void (*compare_deal)(uint64_t *hot, uint64_t *and1, uint64_t *and2, const uint64_t *r, size_t n, int bits, int shift,
-                         int equal, int wide, const uint8_t *rks, size_t parties, uint64_t name_hot, uint64_t name_mask,
-                         uint64_t name_and1, uint64_t name_and2, uint64_t at);
+    void (*compare_deal)(uint64_t *hot, uint64_t *ands, const uint64_t *r, size_t n, int bits, int shift, int equal, int shape,
+                         const uint8_t *rks, size_t parties, uint64_t name_hot, uint64_t name_mask, uint64_t name_and,
+                         uint64_t at);
     /* out = packed bits: bit `bit` of every word */
     void (*bit_plane)(uint64_t *out, const uint64_t *x, size_t n, int bit);
 

@@ -481,13 +481,13 @@ class Recorder(Ring):
 
     # a dealer's masks and one-hots: nobody hides anything under them but these very bits
     def compare_deal(
-        self, r: np.ndarray, what: Comparison, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
+        self, r: np.ndarray, what: Comparison, again: bool, hot: Stream, mask: Stream, ands: Stream
     ) -> list[np.ndarray]:
         planes, whole = self.compare_counts(what), -(-r.size // 512) * 512
-        for name, stream in {"mask": mask, "and1": and1, "and2": and2, **({} if again else {"hot": hot})}.items():
+        for name, stream in {"mask": mask, "ands": ands, **({} if again else {"hot": hot})}.items():
             if planes[name]:
                 self.note(stream, whole, TOKEN, planes[name] / 64)
-        return super().compare_deal(r, what, again, hot, mask, and1, and2)
+        return super().compare_deal(r, what, again, hot, mask, ands)
 
     def and_deal_bits(self, shape: tuple[int, ...], a: Stream, b: int, ab: int) -> np.ndarray:
         for stream in (a, structs.replace(a, name=b), structs.replace(a, keys=a.keys[:-1], name=ab)):

@@ -19,7 +19,7 @@ from .types import BOOL, INT64, DType, Type
 
 Params = dict[str, Any]
 ROUNDINGS = ("dither", "floor", "nearest")
-WIDE = "wide"  # parameter of an equation whose comparisons take one round, with more dealt (run/trees.py)
+TREE = "tree"  # parameter of an equation whose comparisons are not by narrow trees (run/trees.py)
 SLACK = 3  # bits of a word that no truncation is by: its offset stays whole, and two evaluators shift by one bit more
 
 

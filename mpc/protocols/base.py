@@ -24,7 +24,7 @@ from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.residues import Residues
-from ..ring.ring import Array, Ring
+from ..ring.ring import NARROW, Array, Ring
 from ..ring.shapes import blank
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Tape(Struct, frozen=True, gc=False):
     name: Name
     at: int = 0
     chunk: int | None = None  # the chunk's number, if the equation runs in chunks
-    wide: bool = False  # whether its comparisons take one round, with more dealt
+    tree: int = NARROW  # of its comparisons
 
 
 class Origin(NamedTuple):

@@ -31,8 +31,7 @@ class Tree(NamedTuple):
     again: bool  # whether its one-hots were dealt for a tree before it: all of the same digits share them
     hot: int  # field of the one-hots
     mask: Stream  # of the factors that are opened
-    and1: Stream
-    and2: Stream
+    ands: Stream
 
 
 def less(
@@ -48,8 +47,8 @@ def less(
     """For each v of `values`, where opened = x + r + (a public offset): packed XOR shares of [opened - v < r] (or ==) on the
     lowest `bits` bits; with `sign_bit`, XORed with that bit of opened - v and of r, which is the sign of x + offset - v.
 
-    One-hot digits of r, dealt once; a tree for each: 1 round up to 16 bits or where the tape says `wide`, else 2; words of
-    several limbs take the rounds of one, and 1 more for every doubling of their number.
+    One-hot digits of r, dealt once; a tree for each, as the tape says: 1 round up to 16 bits or where it is wide, else 2, or 3
+    where it is deep; words of several limbs take the rounds of one, and 1 more for every doubling of their number.
     """
     tests = [(v, equal) for v in values]
     if p.ring.primes and bits > p.ring.limb:
@@ -76,25 +75,23 @@ def _limb(
     n, fields, trees = opened.size, count(hot), list[Tree]()
     sets: dict[int, int] = {}  # number of one-hots, which tells the digits -> field
     for k, (value, equal) in enumerate(tests):
-        what = Comparison(bits, equal, tape.wide)
+        what = Comparison(bits, equal, tape.tree)
         hots = p.ring.compare_counts(what)["hot"]
         again = hots in sets
         field = sets[hots] if again else sets.setdefault(hots, next(fields))
         node = tree(k)
-        trees.append(Tree(value, what, again, field, p.every(tape, node), p.own(tape, node + 1), p.own(tape, node + 2)))
+        trees.append(Tree(value, what, again, field, p.every(tape, node), p.own(tape, node + 1)))
     sign = p.own(replace(tape, at=tape.at // 64), Field.SIGN)
 
     def deal() -> list[Array]:
         r = mask()
         part = p.exact.limbs(r)[limb]
-        planes = [
-            a for t in trees for a in p.exact.compare_deal(part, t.what, t.again, p.every(tape, t.hot), t.mask, t.and1, t.and2)
-        ]
+        planes = [a for t in trees for a in p.exact.compare_deal(part, t.what, t.again, p.every(tape, t.hot), t.mask, t.ands)]
         if sign_bit is not None:
             planes.append(p.exact.blind_bits(p.exact.bit_plane(r, sign_bit), sign))
         return planes
 
-    sizes = [p.ring.compare_counts(t.what)[k] for t in trees for k in ("hot", "and1", "and2")[t.again :]]
+    sizes = [p.ring.compare_counts(t.what)[k] for t in trees for k in ("hot", "ands")[t.again :]]
     sizes += [1] if sign_bit is not None else []
     got = (yield from p.exchange(dealt=[(WORD.str, (size * words_for(n),)) for size in sizes], deal=deal)).dealt
     dealt = iter(got if got is not None else [None] * len(sizes))
@@ -103,20 +100,19 @@ def _limb(
     for t in trees:  # each while its words are in the cache
         if not t.again:
             hot_planes[t.hot] = next(dealt)
-        ands.append((next(dealt), next(dealt)))
+        ands.append(next(dealt))
         x = p.ring.sub(opened, p.ring.of(t.value)) if t.value else opened
         part = p.ring.limbs(x)[limb]
         kept, hidden = p.ring.compare_leaves(part, t.what, p.first, hot_planes[t.hot], p.own(tape, t.hot), t.mask)
         local.append(kept)
         mine.append(hidden)
         tops.append([p.ring.bit_plane(x, sign_bit)] if sign_bit is not None and p.first and not t.what.equal else [])
-    for level in (1, 2) if p.ring.compare_counts(trees[0].what)["open2"] else (1,):
+    for level in range(1, p.ring.compare_counts(trees[0].what)["levels"] + 1):
         others = (yield from p.exchange(bits=mine)).bits
         mine_next = []
         for k, t in enumerate(trees):
-            stream = (t.and1, t.and2)[level - 1]
             local[k], following = p.ring.compare_level(
-                level, local[k], mine[k], others[k], n, t.what, p.first, ands[k][level - 1], stream, t.mask
+                level, local[k], mine[k], others[k], n, t.what, p.first, ands[k], t.ands, t.mask
             )
             mine_next += [following] if following is not None else []
         mine = mine_next

@@ -28,7 +28,7 @@ class Field:
     COLUMN = 51  # + j: masks the opening of coefficient j
     BIT_HI = 56  # dealt beta * (r >> f)
     BIT_TOP = 57  # dealt beta * top bit of r
-    TREE = 64  # + 3k, 3k + 1, 3k + 2, k < 52: factor masks of comparison k's tree, dealt products of both its levels
+    TREE = 64  # + 3k, 3k + 1, k < 52: factor masks of comparison k's tree, dealt products of all its levels
     # shuffle, + owner of the pass
     ROWS = 232  # masks the rows sent to the owner
     MOVED = 237  # dealt: those masks, in the owner's order

@@ -50,21 +50,24 @@ def words_for(n: int) -> int:
     return -(-n // 64)
 
 
+NARROW, WIDE, DEEP = range(3)  # trees of a comparison (native/compare_tree.inc)
+
+
 class Comparison(NamedTuple):
-    """A window of the lowest `bits` bits, tested for equality or else `<`. wide: one round, with several times as many bits
-    dealt, in place of two; up to 16 bits take one in any case."""
+    """A window of the lowest `bits` bits, tested for equality or else `<`. tree: WIDE takes one round in place of two, with
+    several times as many bits dealt, DEEP three, with two thirds of them; up to 16 bits take one in any case."""
 
     bits: int
     equal: bool = False
-    wide: bool = False
+    tree: int = NARROW
 
 
 @cache
 def compare_counts(what: Comparison) -> dict[str, int]:
-    """Planes per group of a comparison: what is dealt (hot, and1, and2) and opened."""
-    counts = np.zeros(8, HALF_WORD)
+    """Planes per group of a comparison: what is dealt (hot, ands), opened and kept on each of so many levels."""
+    counts = np.zeros(10, HALF_WORD)
     kernels().compare_counts(counts, *map(int, what))
-    names = ("hot", "mask", "open1", "and1", "local1", "open2", "and2", "local2")
+    names = ("hot", "mask", "ands", "levels", "open1", "local1", "open2", "local2", "open3", "local3")
     return dict(zip(names, map(int, counts), strict=True))
 
 
@@ -450,7 +453,7 @@ class Ring:
         n, count = x_open.size, self.compare_counts(what)
         local, out = self.planes(count["local1"], n), self.planes(count["open1"], n)
         self.kernels.compare_leaves(
-            *(local, out, self.solid(x_open), n, what.bits, 0, what.equal, what.wide, int(first), hot),
+            *(local, out, self.solid(x_open), n, what.bits, 0, what.equal, what.tree, int(first), hot),
             *(hot_stream.keys, hot_stream.name, mask.name, hot_stream.at),
         )
         return local, out
@@ -470,26 +473,23 @@ class Ring:
     ) -> tuple[Array, Array | None]:
         """(kept planes, factors to open), or (the result, None) at the last level."""
         count = self.compare_counts(what)
-        last = level == 2 or not count["open2"]
-        kept = self.planes(1 if last else count["local2"], n)
-        out = None if last else self.planes(count["open2"], n)
+        last = level == count["levels"]
+        kept = self.planes(1 if last else count[f"local{level + 1}"], n)
+        out = None if last else self.planes(count[f"open{level + 1}"], n)
         self.kernels.compare_level(
             *(kept, out, local, mine, others, n, level, *what, int(first), ands),
             *(and_stream.keys, and_stream.name, mask.name, and_stream.at),
         )
         return kept, out
 
-    def compare_deal(
-        self, r: Array, what: Comparison, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
-    ) -> list[Array]:
-        """Corrections: one-hot planes of r's digits (unless `again`: dealt before) and the products of the AND masks of both
-        levels."""
+    def compare_deal(self, r: Array, what: Comparison, again: bool, hot: Stream, mask: Stream, ands: Stream) -> list[Array]:
+        """Corrections: one-hot planes of r's digits (unless `again`: dealt before) and the products of the AND masks."""
         n, count = r.size, self.compare_counts(what)
-        out = [self.planes(count[k], n) for k in ("hot", "and1", "and2")[again:]]
+        out = [self.planes(count[k], n) for k in ("hot", "ands")[again:]]
         self.kernels.compare_deal(
             *(None, *out) if again else out,
-            *(self.solid(r), n, what.bits, 0, what.equal, what.wide, hot.keys, len(hot.keys)),
-            *(hot.name, mask.name, and1.name, and2.name, hot.at),
+            *(self.solid(r), n, what.bits, 0, what.equal, what.tree, hot.keys, len(hot.keys)),
+            *(hot.name, mask.name, ands.name, hot.at),
         )
         return out
 

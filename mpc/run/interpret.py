@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, WIDE, bilinear_map, index_key
+from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, TREE, bilinear_map, index_key
 from ..ir.program import NOWHERE, SAME_ORDER, Eqn, Program, Where
 from ..ir.types import Type
 from ..protocols import pieces
@@ -36,7 +36,7 @@ from ..protocols.base import (
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import Ring, words_for
+from ..ring.ring import NARROW, Ring, words_for
 from ..ring.rings import ring_of
 from ..ring.shapes import blank, is_blank, room
 from .clock import Clock, Task
@@ -214,7 +214,7 @@ def start(
             return _public(eqn, ins, ctx, Tape(name))
     if op in LOCAL:
         return LOCAL[op](protocol, ins, eqn.params)
-    tape = Tape(name, 0, None, WIDE in eqn.params)
+    tape = Tape(name, 0, None, eqn.params.get(TREE, NARROW))
     if op == "input":
         return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
     if op == "random":
@@ -294,8 +294,8 @@ def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, *xs: Value) -> Steps[Share]:
     op, params = eqn.op, eqn.params
     if op in BILINEAR:
         return protocol.product(tape, bilinear_map(op, params), xs[0], xs[1], params["bits"], params["rounding"])
-    if WIDE in params:  # the tape says it to whatever compares
-        params = {k: v for k, v in params.items() if k != WIDE}
+    if TREE in params:  # the tape says it to whatever compares
+        params = {k: v for k, v in params.items() if k != TREE}
     if op == "and_" and not all(isinstance(x, Share) for x in xs):
         x, c = (xs[0], xs[1]) if isinstance(xs[0], Share) else (xs[1], xs[0])
         return _now(protocol.mask_bits(x, np.broadcast_to(c, x.shape)))  # type: ignore[arg-type]

@@ -1,33 +1,36 @@
-"""Which comparisons of a program save a round by having more dealt: one rule, applied before a run.
+"""Which comparisons of a program save a round by having more dealt, or bytes by another round: one rule, applied before a run.
 
-A comparison of more than 16 bits takes two rounds, or, by a *wide* tree, one for which several times as many bits are dealt
-(docs/protocols.md). What is chosen is a parameter of the equation, so the program's digest covers it: all parties run the
-same trees, or nothing is sent. `compare` is a session's word for the choice:
+A comparison of more than 16 bits takes two rounds, or, by a *wide* tree, one for which several times as many bits are dealt,
+or, by a *deep* tree, three for two thirds of them (docs/protocols.md). What is chosen is a parameter of the equation, so the
+program's digest covers it: all parties run the same trees, or nothing is sent. `compare` is a session's word for the choice:
 
-    "lan"   two rounds, as few bytes as there can be
+    "lan"   two rounds
     "wan"   one round, whatever it takes
-    "auto"  for each comparison what takes less time on the network that the session declares; "lan" without one
+    "bulk"  three rounds, as few bytes as there can be
+    "auto"  for each comparison what takes the least time on the network that the session declares; without one, "bulk" for
+            large arrays, "lan" for others
 
-The time is that of a comparison by itself: half a round trip for each round, all that is dealt at the network's rate, and
-work at nominal rates. Dealt bytes count in full also where they are dealt beforehand (`mpc prep`): they have to reach their
+The time is that of a comparison by itself: half a round trip for each round, all that is dealt and opened at the network's rate,
+and work at nominal rates. Dealt bytes count in full also where they are dealt beforehand (`mpc prep`): they have to reach their
 party too, and the program must be the one they were dealt for. Who wants the shortest online phase asks for "wan".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import UsageError
-from ..ir.ops import BILINEAR, WIDE
+from ..ir.ops import BILINEAR, TREE
 from ..ir.program import Eqn, Program
 from ..net.shaped import Network
-from ..ring.ring import Comparison, compare_counts, words_for
+from ..ring.ring import DEEP, NARROW, WIDE, Comparison, compare_counts, words_for
 from ..ring.rings import ring_of
-from .rehearse import NOMINAL
+from .rehearse import NOMINAL, THIS_MACHINE
 
-COMPARE = ("lan", "wan", "auto")
+TREES = {"lan": NARROW, "wan": WIDE, "bulk": DEEP}
+COMPARE = (*TREES, "auto")
 MOVES = frozenset({"reshape", "transpose", "broadcast", "retype"})  # a result keeps what was opened for it
 
 
@@ -39,13 +42,13 @@ class Demand(NamedTuple):
     equal: bool = False
     trees: int = 1
 
-    def seconds(self, wide: bool, network: Network) -> float:
-        """Predicted, for its rounds and what is dealt."""
-        counts = [(at, compare_counts(Comparison(bits, equal, wide))) for at, bits, equal in self._limbs()]
-        rounds = 2 if any(count["open2"] for _, count in counts) else 1
+    def seconds(self, tree: int, network: Network) -> float:
+        """Predicted, for its rounds, what is dealt, and what a party opens."""
+        counts = [(at, compare_counts(Comparison(bits, equal, tree))) for at, bits, equal in self._limbs()]
+        rounds = max(count["levels"] for _, count in counts)
         onehots = {(at, count["hot"]) for at, count in counts}  # of one limb and the same digits they are dealt once
-        dealt = sum(hot for _, hot in onehots) + self.trees * sum(count["and1"] + count["and2"] for _, count in counts)
-        words = words_for(self.size) * dealt
+        planes = sum(hot for _, hot in onehots) + self.trees * sum(count["ands"] + count["mask"] for _, count in counts)
+        words = words_for(self.size) * planes
         return network.seconds(rounds, 8 * words) + rounds * NOMINAL.round + words / NOMINAL.words
 
     def _limbs(self) -> Iterator[tuple[int, int, bool]]:
@@ -61,22 +64,23 @@ class Demand(NamedTuple):
 def choose_compare(compare: str) -> str:
     """The choice, if there is such a one; else raises UsageError."""
     if compare not in COMPARE:
-        raise UsageError(f'compare={compare!r}: choose "lan", "wan" or "auto"')
+        raise UsageError(f'compare={compare!r}: choose "lan", "wan", "bulk" or "auto"')
     return compare
 
 
 def with_trees(program: Program, compare: str, network: Network | None) -> Program:
     """The program with its choice of trees, for a session's `compare` and the network it declares. See the module."""
-    if compare == "lan" or (compare == "auto" and network is None):
+    if compare == "lan":
         return program
-    return _Choice(None if compare == "wan" else network, ring_of(program.ring).bits).run(program)
+    trees = [TREES[compare]] if compare in TREES else [NARROW, DEEP] if network is None else [NARROW, DEEP, WIDE]
+    return _Choice(trees, network or THIS_MACHINE, ring_of(program.ring).bits).run(program)
 
 
 class _Choice:
-    """Marks equations, bodies included, each body once. network None: all that compare. bits: of a word."""
+    """Marks equations, bodies included, each body once. trees: to choose from. bits: of a word."""
 
-    def __init__(self, network: Network | None, bits: int) -> None:
-        self.network, self.bits = network, bits
+    def __init__(self, trees: Sequence[int], network: Network, bits: int) -> None:
+        self.trees, self.network, self.bits = trees, network, bits
         self.known: dict[int, tuple[Program, Program]] = {}  # with the original, whose id must not be another's
 
     def run(self, program: Program) -> Program:
@@ -91,16 +95,19 @@ class _Choice:
             if _truncates(eqn) or (eqn.op in MOVES and eqn.ins[0] in settled):
                 settled.add(out)
             body = self.run(eqn.body) if eqn.body is not None else None
-            wide = any(self._pays(d) for d in _demands(program, eqn, settled, self.bits - 1))
-            if body is not eqn.body or wide:
-                eqn = replace(eqn, body=body, params={**eqn.params, WIDE: True} if wide else eqn.params)
+            tree = self._best(list(_demands(program, eqn, settled, self.bits - 1)))
+            if body is not eqn.body or tree != NARROW:
+                eqn = replace(eqn, body=body, params={**eqn.params, TREE: tree} if tree != NARROW else eqn.params)
             eqns.append(eqn)
         if all(a is b for a, b in zip(eqns, program.eqns, strict=True)):
             return program
         return replace(program, eqns=tuple(eqns))
 
-    def _pays(self, d: Demand) -> bool:
-        return self.network is None or d.seconds(True, self.network) < d.seconds(False, self.network)
+    def _best(self, demands: Sequence[Demand]) -> int:
+        """For all comparisons of an equation."""
+        if not demands:
+            return NARROW
+        return min(self.trees, key=lambda tree: sum(d.seconds(tree, self.network) for d in demands))
 
 
 def _truncates(eqn: Eqn) -> bool:

@@ -53,7 +53,7 @@ def series(exponent: float, bytes_exponent: float = 1.0, rounds: int = 5) -> lis
             "seconds": 1e-3 + 1e-8 * n**exponent,
             "bytes_per_party": 8 * n**bytes_exponent,
             "peak_mb": 50 + 48e-6 * n,
-            "rounds": rounds if n < LARGE else 5,
+            "rounds": rounds if n < 10 * LARGE else 5,
         }
         for n in sizes
     ]

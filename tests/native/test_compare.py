@@ -8,9 +8,10 @@ import pytest
 from mpc._native import ffi, lib
 
 GROUP, GUARD = 512, 0xDEADBEEF
-HOT, MASK, AND1, AND2 = 3, 1 << 40 | 5, 6, 7  # the names of the streams
+HOT, MASK, ANDS = 3, 1 << 40 | 5, 6  # the names of the streams
 WINDOWS = [(1, 0), (3, 0), (4, 0), (5, 2), (16, 0), (17, 0), (20, 7), (31, 16), (47, 0), (63, 0), (64, 0)]
-WIDE = [w for w in WINDOWS if w[0] > 16]  # others have one level anyway
+LONG = [w for w in WINDOWS if w[0] > 16]  # others have one level anyway
+NARROW, WIDE, DEEP = range(3)
 LENGTHS = [0, 1, 5, 63, 64, 65, 511, 512, 513, 1100]
 REF = lib.mpc_tier(b"ref")
 
@@ -52,27 +53,26 @@ def bits(plane, n):
 class Sizes(NamedTuple):
     hot: int
     mask: int
-    open1: int
-    and1: int
-    local1: int
-    open2: int
-    and2: int
-    local2: int
+    ands: int
+    levels: int
+    open: tuple[int, ...]
+    local: tuple[int, ...]
 
 
 class Test(NamedTuple):
-    """What is asked: `<` or equality, of a window; by a wide tree or not."""
+    """What is asked: `<` or equality, of a window; by which tree."""
 
     __test__ = False
     bits: int
     shift: int
     equal: bool
-    wide: bool = False
+    tree: int = NARROW
 
     def sizes(self, kernels=None):
-        out = np.empty(8, np.uint32)
-        (kernels or REF).compare_counts(ptr(out, "uint32_t *"), self.bits, self.equal, self.wide)
-        return Sizes(*map(int, out))
+        out = np.empty(10, np.uint32)
+        (kernels or REF).compare_counts(ptr(out, "uint32_t *"), self.bits, self.equal, self.tree)
+        hot, mask, ands, levels, *planes = map(int, out)
+        return Sizes(hot, mask, ands, levels, tuple(planes[::2]), tuple(planes[1::2]))
 
     def plain(self, x, r):
         x, r = ((w >> np.uint64(self.shift)) & np.uint64((1 << self.bits) - 1) for w in (x, r))
@@ -80,31 +80,33 @@ class Test(NamedTuple):
 
 
 TESTS = [Test(*w, equal) for w in WINDOWS for equal in (False, True)]
-TESTS += [Test(*w, equal, True) for w in WIDE for equal in (False, True)]
-each_test = pytest.mark.parametrize("test", TESTS, ids=lambda t: f"{'wide ' * t.wide}{'=' if t.equal else '<'} {t[:2]}")
+TESTS += [Test(*w, equal, tree) for w in LONG for equal in (False, True) for tree in (WIDE, DEEP)]
+each_test = pytest.mark.parametrize(
+    "test", TESTS, ids=lambda t: f"{['', 'wide ', 'deep '][t.tree]}{'=' if t.equal else '<'} {t[:2]}"
+)
 
 
 def deal(kernels, test, r, rks, at=0):
     s, n = test.sizes(), len(r)
-    out = room(s.hot, n), room(s.and1, n), room(s.and2, n)
-    kernels.compare_deal(*map(ptr, out), ptr(r), n, *test, ptr(rks, "uint8_t *"), len(rks), HOT, MASK, AND1, AND2, at)
+    out = room(s.hot, n), room(s.ands, n)
+    kernels.compare_deal(*map(ptr, out), ptr(r), n, *test, ptr(rks, "uint8_t *"), len(rks), HOT, MASK, ANDS, at)
     return done(*out)
 
 
 def leaves(kernels, test, x, first, hot, rk, at=0):
     s, n = test.sizes(), len(x)
-    local, opened = room(s.local1, n), room(s.open1, n)
+    local, opened = room(s.local[0], n), room(s.open[0], n)
     kernels.compare_leaves(ptr(local), ptr(opened), ptr(x), n, *test, first, ptr(hot), ptr(rk, "uint8_t *"), HOT, MASK, at)
     return done(local, opened)
 
 
 def level(kernels, test, which, n, local, mine, peer, first, ands, rk, at=0):
     s = test.sizes()
-    last = which == 2 or not s.open2
-    out = room(1 if last else s.local2, n), room(0 if last else s.open2, n)
+    last = which == s.levels
+    out = room(1 if last else s.local[which], n), room(0 if last else s.open[which], n)
     kernels.compare_level(
         ptr(out[0]), ffi.NULL if last else ptr(out[1]), ptr(local), ptr(mine), ptr(peer), n, which, test.bits,
-        test.equal, test.wide, first, ptr(ands), ptr(rk, "uint8_t *"), AND1 if which == 1 else AND2, MASK, at,
+        test.equal, test.tree, first, ptr(ands), ptr(rk, "uint8_t *"), ANDS, MASK, at,
     )  # fmt: skip
     return done(*out)
 
@@ -122,14 +124,14 @@ def run(kernels, test, x, r, rks, at=0):
     Returns everything that anybody sends or keeps, and the result's shares.
     """
     n, parties, s = len(x), len(rks), test.sizes()
-    hot, and1, and2 = deal(kernels, test, r, rks, at)
+    hot, ands = deal(kernels, test, r, rks, at)
 
     def mine(i, dealt):
         return dealt if i == parties - 1 else None
 
     state = [leaves(kernels, test, x, i == 0, mine(i, hot), rks[i], at) for i in range(parties)]
-    trace = [hot, and1, and2]
-    for which, ands in ((1, and1), (2, and2)) if s.open2 else ((1, and1),):
+    trace = [hot, ands]
+    for which in range(1, s.levels + 1):
         trace += [block for pair in state for block in pair]
         opened = [pair[1] for pair in state]
         state = [
@@ -183,7 +185,7 @@ def test_all_tiers_send_the_same_words(kernels, test):
 
 
 @pytest.mark.parametrize("equal", [False, True], ids=["less", "equal"])
-@pytest.mark.parametrize("window", [(3, 0), (16, 0), (31, 16), (63, 0), (63, 0, True)], ids=str)
+@pytest.mark.parametrize("window", [(3, 0), (16, 0), (31, 16), (63, 0), (63, 0, WIDE), (63, 0, DEEP)], ids=str)
 def test_chunks_equal_one_whole_run(kernels, window, equal):
     test = Test(*window[:2], equal, *window[2:])
     rng = np.random.default_rng(test)
@@ -209,7 +211,7 @@ def test_what_is_dealt_and_opened(kernels):
     rng, test, n, at = np.random.default_rng(3), Test(16, 5, False), 1024, 2048
     s, rks = test.sizes(), keys(rng, 2)
     x, r = words(rng, n, test)
-    hot, and1, _ = deal(kernels, test, r, rks, at)
+    hot, ands = deal(kernels, test, r, rks, at)
 
     def digit(w, j):
         return (w >> np.uint64(5 + 4 * j)) & np.uint64(15)
@@ -223,7 +225,7 @@ def test_what_is_dealt_and_opened(kernels):
             assert (bits(plane(one_hot, 15 * j + w - 1), n) == (digit(r, j) == w)).all()
 
     masks = stream(rks[0], MASK, s.mask, n, at) ^ stream(rks[1], MASK, s.mask, n, at)
-    products = (and1.reshape(2, -1, 8) ^ stream(rks[0], AND1, s.and1, n, at)).ravel()
+    products = (ands.reshape(2, -1, 8) ^ stream(rks[0], ANDS, s.ands, n, at)).ravel()
     subset = [plane(masks, f) for f in (3, 4)]  # e_1 e_2 is dealt first
     assert (plane(products, 0) == subset[0] & subset[1]).all()
 
@@ -254,8 +256,8 @@ def planned(width, equal, leaf, radix=4):
             dealt += len({s for m in monomials for k in range(2, len(m) + 1) for s in combinations(sorted(m), k)})
         counts.append((opened, dealt, kept))
         nodes = -(-nodes // radix)
-    (a, b, c), (d, e, f) = counts if len(counts) == 2 else (counts[0], (0, 0, 0))
-    return Sizes(sum(2**w - 1 for w in leaf), a + d, a, b, c, d, e, f)
+    opened, dealt, kept = zip(*counts, *[(0, 0, 0)] * (3 - len(counts)), strict=True)
+    return Sizes(sum(2**w - 1 for w in leaf), sum(opened), sum(dealt), len(counts), opened, kept)
 
 
 def test_further_comparisons_reuse_the_one_hots(kernels):
@@ -263,12 +265,11 @@ def test_further_comparisons_reuse_the_one_hots(kernels):
     rng = np.random.default_rng(40)
     for n in (1, 511, 512, 1100):
         r, rks, test = rng.integers(0, 1 << 64, n, np.uint64), keys(rng, 2), Test(63, 0, False)
-        _, and1, and2 = deal(kernels, test, r, rks)
-        sizes = test.sizes()
-        again = room(sizes.and1, n), room(sizes.and2, n)
-        ends = ptr(r), n, *test, ptr(rks, "uint8_t *"), len(rks), HOT, MASK, AND1, AND2, 0
-        kernels.compare_deal(ffi.NULL, *map(ptr, again), *ends)
-        assert np.array_equal(done(*again)[0], and1) and np.array_equal(done(*again)[1], and2)
+        _, ands = deal(kernels, test, r, rks)
+        again = room(test.sizes().ands, n)
+        ends = ptr(r), n, *test, ptr(rks, "uint8_t *"), len(rks), HOT, MASK, ANDS, 0
+        kernels.compare_deal(ffi.NULL, ptr(again), *ends)
+        assert np.array_equal(done(again)[0], ands)
 
 
 def narrow(width, equal):
@@ -280,21 +281,28 @@ def wide(width, equal):
     if width <= 16:
         return narrow(width, equal)
     trees = [planned(width, equal, [width // n + (j < width % n) for j in range(n)], n) for n in range(-(-width // 8), 10)]
-    return min(trees, key=lambda s: s.hot + s.and1)
+    return min(trees, key=lambda s: s.hot + s.ands)
+
+
+def deep(width, equal):
+    """Digits of 3 bits, nodes of up to three children."""
+    return narrow(width, equal) if width <= 16 else planned(width, equal, [min(3, width - j) for j in range(0, width, 3)], 3)
 
 
 def test_counts(kernels):
     for width in range(1, 65):
         for equal in (False, True):
             assert Test(width, 0, equal).sizes(kernels) == narrow(width, equal), (width, equal)
-            assert Test(width, 0, equal, True).sizes(kernels) == wide(width, equal), (width, equal)
-    assert Test(63, 0, False).sizes(kernels) == Sizes(232, 33, 27, 15 + 66, 4, 6, 15, 1)
-    assert Test(47, 0, False).sizes(kernels) == Sizes(172, 24, 20, 15 + 44, 3, 4, 5, 1)
-    assert Test(31, 0, False).sizes(kernels) == Sizes(112, 15, 13, 15 + 22, 2, 2, 1, 1)
-    assert Test(16, 0, False).sizes(kernels) == Sizes(60, 6, 6, 15, 1, 0, 0, 0)
-    assert Test(63, 0, False, True).sizes(kernels) == Sizes(9 * 127, 16, 16, 247 + 502, 1, 0, 0, 0)
-    assert Test(31, 0, False, True).sizes(kernels) == Sizes(5 * 31 + 63, 10, 10, 26 + 57, 1, 0, 0, 0)
-    assert Test(64, 0, True, True).sizes(kernels) == Sizes(8 * 127 + 255, 9, 9, 502, 0, 0, 0, 0)
+            assert Test(width, 0, equal, WIDE).sizes(kernels) == wide(width, equal), (width, equal)
+            assert Test(width, 0, equal, DEEP).sizes(kernels) == deep(width, equal), (width, equal)
+    assert Test(63, 0, False).sizes(kernels) == Sizes(232, 33, 15 + 66 + 15, 2, (27, 6, 0), (4, 1, 0))
+    assert Test(47, 0, False).sizes(kernels) == Sizes(172, 24, 15 + 44 + 5, 2, (20, 4, 0), (3, 1, 0))
+    assert Test(31, 0, False).sizes(kernels) == Sizes(112, 15, 15 + 22 + 1, 2, (13, 2, 0), (2, 1, 0))
+    assert Test(16, 0, False).sizes(kernels) == Sizes(60, 6, 15, 1, (6, 0, 0), (1, 0, 0))
+    assert Test(63, 0, False, WIDE).sizes(kernels) == Sizes(9 * 127, 16, 247 + 502, 1, (16, 0, 0), (1, 0, 0))
+    assert Test(31, 0, False, WIDE).sizes(kernels) == Sizes(5 * 31 + 63, 10, 26 + 57, 1, (10, 0, 0), (1, 0, 0))
+    assert Test(64, 0, True, WIDE).sizes(kernels) == Sizes(8 * 127 + 255, 9, 502, 1, (9, 0, 0), (0, 0, 0))
+    assert Test(63, 0, False, DEEP).sizes(kernels) == Sizes(147, 47, 53 + 13 + 5, 3, (34, 9, 4), (7, 4, 1))
 
 
 @pytest.mark.parametrize("n", LENGTHS)

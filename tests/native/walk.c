@@ -160,35 +160,34 @@ static void products(void)
     PRODUCTS(u128, uint64_t, 2)
 }
 
-static void compare(size_t n, int bits, int shift, int equal, int wide)
+static void compare(size_t n, int bits, int shift, int equal, int shape)
 {
-    uint32_t counts[8];
+    uint32_t counts[10];                               /* hot, mask, ands, levels, then open and local of each level */
     const size_t words = (n + 63) / 64;
     uint8_t *rks = expanded(2);
-    uint64_t *x = secret(8 * n), *r = secret(8 * n), *block[3], *local[2], *open[2];
-    k->compare_counts(counts, bits, equal, wide);
-    const size_t dealt[3] = {8 * words * counts[0], 8 * words * counts[3], 8 * words * counts[6]};
-    for (int i = 0; i < 3; i++) block[i] = room(dealt[i]);
-    k->compare_deal(block[0], block[1], block[2], r, n, bits, shift, equal, wide, rks, 2, A, B, C, D, 512);
+    uint64_t *x = secret(8 * n), *r = secret(8 * n), *local[2], *open[2];
+    k->compare_counts(counts, bits, equal, shape);
+    const size_t hots = 8 * words * counts[0], dealt = 8 * words * counts[2];
+    uint64_t *hot = room(hots), *ands = room(dealt), *again = room(dealt);
+    k->compare_deal(hot, ands, r, n, bits, shift, equal, shape, rks, 2, A, B, C, 512);
     for (int i = 0; i < 2; i++) {
-        local[i] = room(8 * words * counts[4]), open[i] = room(8 * words * counts[2]);
-        k->compare_leaves(local[i], open[i], x, n, bits, shift, equal, wide, i == 0, i ? block[0] : NULL, rks + 176 * i, A, B, 512);
+        local[i] = room(8 * words * counts[5]), open[i] = room(8 * words * counts[4]);
+        k->compare_leaves(local[i], open[i], x, n, bits, shift, equal, shape, i == 0, i ? hot : NULL, rks + 176 * i, A, B, 512);
     }
-    for (int level = 1; level <= (counts[5] ? 2 : 1); level++) {
-        const int last = level == 2 || !counts[5];
+    for (int level = 1; level <= (int)counts[3]; level++) {
+        const int last = level == (int)counts[3];
         uint64_t *kept[2], *next[2];
         for (int i = 0; i < 2; i++) {
-            kept[i] = room(8 * words * (last ? 1 : counts[7])), next[i] = last ? NULL : room(8 * words * counts[5]);
-            k->compare_level(kept[i], next[i], local[i], open[i], open[1 - i], n, level, bits, equal, wide, i == 0,
-                             i ? block[level] : NULL, rks + 176 * i, level == 1 ? C : D, B, 512);
+            const uint32_t *above = counts + 4 + 2 * (last ? 0 : level);
+            kept[i] = room(8 * words * (last ? 1 : above[1])), next[i] = last ? NULL : room(8 * words * above[0]);
+            k->compare_level(kept[i], next[i], local[i], open[i], open[1 - i], n, level, bits, equal, shape, i == 0,
+                             i ? ands : NULL, rks + 176 * i, C, B, 512);
         }
         for (int i = 0; i < 2; i++) free(local[i]), free(open[i]), local[i] = kept[i], open[i] = next[i];
     }
     for (int i = 0; i < 2; i++) show("compare", n, local[i], 8 * words);
-    for (int i = 1; i < 3; i++) local[i - 1] = room(dealt[i]);
-    k->compare_deal(NULL, local[0], local[1], r, n, bits, shift, equal, wide, rks, 2, A, B, C, D, 512);
-    for (int i = 1; i < 3; i++) show("compare_deal again", n, local[i - 1], dealt[i]);
-    for (int i = 0; i < 3; i++) show("compare_deal", n, block[i], dealt[i]);
+    k->compare_deal(NULL, again, r, n, bits, shift, equal, shape, rks, 2, A, B, C, 512), show("compare_deal again", n, again, dealt);
+    show("compare_deal", n, hot, hots), show("compare_deal", n, ands, dealt);
     uint64_t *plane = room(8 * words);
     k->bit_plane(plane, x, n, 63), show("bit_plane", n, plane, 8 * words);
     free(x), free(r), free(rks);
@@ -332,6 +331,7 @@ int main(int argc, char **argv)
         residues(lengths[i]);
         compare(lengths[i], 63, 0, 0, 0), compare(lengths[i], 21, 5, 1, 0), compare(lengths[i], 7, 16, 0, 0);
         compare(lengths[i], 63, 0, 0, 1), compare(lengths[i], 64, 0, 1, 1), compare(lengths[i], 21, 5, 0, 1);
+        compare(lengths[i], 63, 0, 0, 2), compare(lengths[i], 64, 0, 1, 2), compare(lengths[i], 21, 5, 0, 2);
         for (int width = 1; width <= 8; width += 2) lookup(lengths[i], width);
         for (int degree = 1; degree <= 3; degree++) spline(lengths[i], degree);
     }

@@ -14,7 +14,7 @@ from mpc.protocols.spline import polynomial, seen
 from mpc.ring.bilinear import MATMUL, MUL
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Name
-from mpc.ring.ring import WORD, Array
+from mpc.ring.ring import DEEP, WIDE, WORD, Array
 
 Step = Callable[..., Steps[Any]]
 
@@ -35,9 +35,9 @@ class Gate(NamedTuple):
 WORDS, BITS, ROW, COLUMN = Operand(), Operand((), True), Operand((1, 2)), Operand((2, 1))
 
 
-def wide(step: Step) -> Step:
-    """The gate with its comparisons in one round."""
-    return lambda p, tape, *shares: step(p, replace(tape, wide=True), *shares)
+def by(tree: int, step: Step) -> Step:
+    """The gate with its comparisons by such trees."""
+    return lambda p, tape, *shares: step(p, replace(tape, tree=tree), *shares)
 
 
 def nth(tape: Tape, k: int) -> Tape:
@@ -246,9 +246,13 @@ GATES = {
     "rescale with a sign": Gate(rescaled(2, **SCALES, states=[1 - (1 << 31), 0, 1, 1 << 31], signed=True), ONE, True),
     "circuit": Gate(circuit, TWO),
 }
-WIDE = {
-    "wide negative": Gate(wide(negative), ONE),
-    "wide zero": Gate(wide(zero), ONE),
-    "wide truncate and relu": Gate(wide(truncate_relu(4)), ONE),
-    "wide multiply and truncate to floor": Gate(wide(multiply_truncate(17, "floor")), TWO),
+TREES = {
+    f"{name} {what}": Gate(by(tree, step), operands)
+    for name, tree in (("wide", WIDE), ("deep", DEEP))
+    for what, step, operands in (
+        ("negative", negative, ONE),
+        ("zero", zero, ONE),
+        ("truncate and relu", truncate_relu(4), ONE),
+        ("multiply and truncate to floor", multiply_truncate(17, "floor"), TWO),
+    )
 }

@@ -31,10 +31,10 @@ from mpc.protocols.base import Share, Steps, Tape
 from mpc.protocols.fields import Field
 from mpc.protocols.helper import Helper
 from mpc.ring.prg import Stream
-from mpc.ring.ring import WORD
+from mpc.ring.ring import DEEP, WIDE, WORD
 
 from . import gates as g
-from .gates import BITS, COLUMN, GATES, ONE, ROW, TWO, WIDE, WORDS, Operand, Step, nth
+from .gates import BITS, COLUMN, GATES, ONE, ROW, TREES, TWO, WORDS, Operand, Step, nth
 from .simulate import SECRET, Leak, Proof, Symbol, influences, objects, prove, prove_by_pads
 from .tiny import Words
 
@@ -186,9 +186,13 @@ LARGER = {
     "negative by two levels": Case(g.negative, ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18),
     "zero by two levels": Case(g.zero, ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
     "negative by a wide tree": Case(
-        g.wide(g.negative), ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18
+        g.by(WIDE, g.negative), ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18
     ),
-    "zero by a wide tree": Case(g.wide(g.zero), ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
+    "zero by a wide tree": Case(g.by(WIDE, g.zero), ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
+    "negative by a deep tree": Case(
+        g.by(DEEP, g.negative), ONE, of([*range(-32, 32, 7), -1, 0, 31]), 6, lambda x: [x < 0], limit=18
+    ),
+    "zero by a deep tree": Case(g.by(DEEP, g.zero), ONE, of(signed(5)), 5, lambda x: [x == 0], limit=15),
     "negative of two limbs": Case(g.negative, ONE, of(signed(4)), 4, lambda x: [x < 0], limb=2, limit=18),
     "zero of two limbs": Case(g.zero, ONE, of(signed(4)), 4, lambda x: [x == 0], limb=2, limit=18),
     "below of two limbs": Case(g.below(-1, 1), ONE, of(range(-3, 4)), 3, lambda x: [x < 1], limb=1),
@@ -237,10 +241,12 @@ def test_additive_of_two_is_counted_too():
         check(Additive, 2, CASES[name])
 
 
-def test_wide_trees():
-    """Three leaves of two bits, or fewer, under one node. Larger ones are counted among the slow tests."""
-    check(Helper, 3, Case(g.wide(g.zero), ONE, of([-16, -1, 0, 1, 15]), 5, lambda x: [x == 0], limit=14))
-    check(Helper, 3, Case(g.wide(g.negative), ONE, of([-32, -7, -1, 0, 31]), 6, lambda x: [x < 0], limit=14))
+@pytest.mark.parametrize("tree", [WIDE, DEEP])
+def test_other_trees(tree: int):
+    """Wide: three leaves of two bits, or fewer, under one node; deep: leaves of one bit. Larger ones are counted among the slow
+    tests."""
+    check(Helper, 3, Case(g.by(tree, g.zero), ONE, of([-16, -1, 0, 1, 15]), 5, lambda x: [x == 0], limit=14))
+    check(Helper, 3, Case(g.by(tree, g.negative), ONE, of([-32, -7, -1, 0, 31]), 6, lambda x: [x < 0], limit=14))
 
 
 def test_digits_of_two_bits():
@@ -259,10 +265,10 @@ def test_every_observation_of_the_full_ring_has_a_pad(protocol: type[Additive], 
 
 
 @pytest.mark.parametrize(("protocol", "n"), [(Helper, 3), (Additive, 3)])
-@pytest.mark.parametrize("name", list(WIDE)[:3])
+@pytest.mark.parametrize("name", [*list(TREES)[:3], *list(TREES)[4:7]])
 def test_every_observation_of_a_wide_tree_has_a_pad(protocol: type[Additive], n: int, name: str):
     """Over Z_2^20, where it has five leaves, as 2^8 products of nine are long to follow; those are among the slow tests."""
-    assert prove_by_pads(protocol, n, WIDE[name].step, WIDE[name].operands, Words(20, digit=4)) > 0
+    assert prove_by_pads(protocol, n, TREES[name].step, TREES[name].operands, Words(20, digit=4)) > 0
 
 
 LIMBS = Words(128, digit=4, limb=64)
@@ -286,13 +292,13 @@ def test_symbols_know_what_a_message_of_two_limbs_depends_on():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WIDE)
-def test_every_observation_of_a_wide_tree_of_the_full_ring_has_a_pad(name: str):
-    assert prove_by_pads(Helper, 3, WIDE[name].step, WIDE[name].operands) > 0
+@pytest.mark.parametrize("name", TREES)
+def test_every_observation_of_other_trees_of_the_full_ring_has_a_pad(name: str):
+    assert prove_by_pads(Helper, 3, TREES[name].step, TREES[name].operands) > 0
 
 
-def test_symbols_know_what_a_message_of_a_wide_tree_depends_on():
-    for gate in (WIDE["wide negative"], WIDE["wide zero"]):
+def test_symbols_know_what_a_message_of_other_trees_depends_on():
+    for gate in (TREES["wide negative"], TREES["wide zero"], TREES["deep negative"], TREES["deep zero"]):
         influences(Helper, 3, gate.step, gate.operands, Words(20, digit=4))
 
 

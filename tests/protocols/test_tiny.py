@@ -13,10 +13,10 @@ from mpc.protocols.helper import Helper
 from mpc.ring.composed import Composed
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Name, Stream
-from mpc.ring.ring import Comparison, Ring
+from mpc.ring.ring import DEEP, NARROW, WIDE, Comparison, Ring
 
 from ..memory import lockstep, pair_keys
-from .gates import GATES, WIDE, Gate
+from .gates import GATES, TREES, Gate
 from .tiny import NativeWords, Tree
 
 SETTINGS = [(Additive, 2), (Additive, 3), (Helper, 3)]
@@ -44,9 +44,9 @@ def transcript(protocol: type[Additive], n: int, ring: Ring, gate: Gate, size: i
 
 
 @pytest.mark.parametrize(("protocol", "n"), SETTINGS)
-@pytest.mark.parametrize("name", [*GATES, *WIDE])
+@pytest.mark.parametrize("name", [*GATES, *TREES])
 def test_every_message_is_the_same_as_the_kernels(protocol: type[Additive], n: int, name: str):
-    gate, size = (GATES | WIDE)[name], 128
+    gate, size = (GATES | TREES)[name], 128
     if gate.two_only and protocol._roles(n)[0] != 2:
         pytest.skip("two evaluators only")
     results, said = transcript(protocol, n, Ring(), gate, size)
@@ -77,9 +77,9 @@ def test_every_message_of_a_composed_ring_is_the_same(protocol: type[Additive], 
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("tree", [NARROW, WIDE, DEEP])
 @pytest.mark.parametrize("equal", [False, True])
-def test_a_tree_has_the_kernels_counts(equal: bool, wide: bool):
+def test_a_tree_has_the_kernels_counts(equal: bool, tree: int):
     for bits in range(1, 65):
-        what = Comparison(bits, equal, wide)
+        what = Comparison(bits, equal, tree)
         assert Tree(what, 4).counts() == Ring.compare_counts(what)

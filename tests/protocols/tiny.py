@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import combinations, count
 from math import comb, prod
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from mpc.ring.bilinear import MUL, Bilinear
 from mpc.ring.composed import Composed
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Stream
-from mpc.ring.ring import HALF_WORD, WORD, Array, Comparison, Ring, spline_words, words_for
+from mpc.ring.ring import DEEP, HALF_WORD, NARROW, WIDE, WORD, Array, Comparison, Ring, spline_words, words_for
 from mpc.ring.shapes import Shapes
 
 BITWISE = (np.bitwise_xor, np.bitwise_and, np.invert)  # also meet packed bits, so their results are not cut to k bits
@@ -65,8 +65,9 @@ class Node(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A comparison. Narrow: digits of `digit` bits and nodes of up to four children. Wide, unless that has one node: a single
-    node above digits of equal length, but for one bit, and of at most twice `digit`; their number deals the fewest bits."""
+    """A comparison. Narrow: digits of `digit` bits and nodes of up to four children. Unless that has one node: wide, a single
+    node above digits of equal length, but for one bit, and of at most twice `digit`, their number deals the fewest bits; or
+    deep, digits of a bit less, if there are such, and nodes of up to three children."""
 
     what: Comparison
     digit: int
@@ -74,39 +75,42 @@ class Tree(NamedTuple):
     @property
     def leaves(self) -> list[int]:
         """Bits of each digit."""
-        return wide_digits(*self) if self.wide else [min(self.digit, self.what.bits - at) for at in self._cuts]
+        if self.shape == WIDE:
+            return wide_digits(*self)
+        digit = max(1, self.digit - 1) if self.shape == DEEP else self.digit
+        return [min(digit, self.what.bits - at) for at in range(0, self.what.bits, digit)]
 
     @property
-    def _cuts(self) -> range:
-        return range(0, self.what.bits, self.digit)
-
-    @property
-    def wide(self) -> bool:
-        return self.what.wide and len(self._cuts) > 4
+    def shape(self) -> int:
+        return self.what.tree if self.what.bits > 4 * self.digit else NARROW
 
     def places(self) -> list[tuple[int, int]]:
         """(lowest bit, bits) of each digit."""
         return [(sum(self.leaves[:i]), size) for i, size in enumerate(self.leaves)]
 
     def nodes(self, level: int) -> list[Node]:
-        below = len(self.leaves) if level == 1 else len(self.nodes(1))
-        radix = below if self.wide else 4
+        below = len(self.leaves if level == 1 else self.nodes(level - 1))
+        radix = {NARROW: 4, WIDE: below, DEEP: 3}[self.shape]
         sizes = [min(radix, below - at) for at in range(0, below, radix)]
         return [Node(size, not self.what.equal, self.what.equal or i > 0) for i, size in enumerate(sizes)]
 
     @property
     def levels(self) -> int:
-        return 2 if len(self.nodes(1)) > 1 else 1
+        return next(level for level in count(1) if len(self.nodes(level)) == 1)
 
     def counts(self) -> dict[str, int]:
-        found = {"hot": sum((1 << b) - 1 for b in self.leaves), "mask": 0, "open2": 0, "and2": 0, "local2": 0}
-        for level in range(1, self.levels + 1):
-            nodes = self.nodes(level)
+        found = {"hot": sum((1 << b) - 1 for b in self.leaves), "mask": 0, "ands": 0, "levels": self.levels}
+        for level in range(1, 4):
+            nodes = self.nodes(level) if level <= self.levels else []
             found[f"open{level}"] = sum(len(a.factors()) for a in nodes)
-            found[f"and{level}"] = sum(len(a.products()) for a in nodes)
             found[f"local{level}"] = sum(a.kept() for a in nodes)
-        found["mask"] = found["open1"] + found["open2"]
+            found["mask"] += found[f"open{level}"]
+            found["ands"] += self.products(level)
         return found
+
+    def products(self, level: int) -> int:
+        """How many are dealt for a level."""
+        return sum(len(a.products()) for a in self.nodes(level)) if level <= self.levels else 0
 
 
 @cache
@@ -428,8 +432,8 @@ class TinyRing(Ring):
     ) -> tuple[Array, Array | None]:
         tree, count = Tree(what, self.digit), self.compare_counts(what)
         masks, nodes = self.drawn_bits(mask, count["mask"]), tree.nodes(level)
-        here = masks[: count["open1"]] if level == 1 else masks[count["open1"] :]
-        rows = iter(self._rows(ands, and_stream, count[f"and{level}"]))
+        here = masks[sum(count[f"open{below}"] for below in range(1, level)) :]
+        rows = iter(self._rows(ands, and_stream, count["ands"])[sum(tree.products(below) for below in range(1, level)) :])
         kept = iter(self._cut(local, count[f"local{level}"]))
         opened = iter(self._cut(mine ^ others, count[f"open{level}"]))
         hidden = iter(here)
@@ -462,11 +466,14 @@ class TinyRing(Ring):
                 results["e", i] = term([("e", 0), *above[0]])
         if level == tree.levels:
             return results["e" if what.equal else "l", 0], None
-        return self._emit(tree.nodes(2), [results], masks[count["open1"] :])
+        values, at = [], 0
+        for node in tree.nodes(level + 1):
+            below = [(kind, j) for kind in "le" for j in range(node.children) if (kind, at + j) in results]
+            values.append({(kind, j): results[kind, at + j] for kind, j in below})
+            at += node.children
+        return self._emit(tree.nodes(level + 1), values, here[count[f"open{level}"] :][: count[f"open{level + 1}"]])
 
-    def compare_deal(
-        self, r: Array, what: Comparison, again: bool, hot: Stream, mask: Stream, and1: Stream, and2: Stream
-    ) -> list[Array]:
+    def compare_deal(self, r: Array, what: Comparison, again: bool, hot: Stream, mask: Stream, ands: Stream) -> list[Array]:
         tree, count = Tree(what, self.digit), self.compare_counts(what)
         heads = hot.keys[:-1]  # every evaluator but the last expands its words
 
@@ -479,17 +486,16 @@ class TinyRing(Ring):
             onehot = [plane for at, size in tree.places() for plane in self._is(r, at, size)[1:]]
             out.append(split(onehot, hot.name))
         masks = iter(self.drawn_bits(Stream(hot.keys, mask.name, hot.at), count["mask"]))
-        for level, name in ((1, and1.name), (2, and2.name)):
-            products = []
-            for node in tree.nodes(level) if level <= tree.levels else []:
+        products = []
+        for level in range(1, tree.levels + 1):
+            for node in tree.nodes(level):
                 m = {factor: next(masks) for factor in node.factors()}
                 for factors in node.products():
                     part = self.ones()
                     for factor in factors:
                         part = part & m[factor]
                     products.append(part)
-            out.append(split(products, name))
-        return out
+        return [*out, split(products, ands.name)]
 
     # ---- lookup and spline ----
     def numbers(self, planes: Array, n: int) -> Array:

@@ -33,6 +33,7 @@ READ_AGAIN: dict[str, Callable[[Any, Any], Any]] = {
 
 def cost(protocol: str, n: int, f: Callable[[Any, Any], Any], size: int) -> Report:
     with open_session(protocol, n) as s:
+        s.compare = "bulk"  # for whatever size
         program = s.equations([f(s.placeholder((size,), owner=0), s.placeholder((size,), owner=n - 1))])
         return rehearse(program, s.protocol, n)
 

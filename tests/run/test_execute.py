@@ -62,7 +62,7 @@ def test_more_than_flow_control_lets_pass():
     with mpc.local(2, "additive") as s:
         for ahead in (True, False):
             s._backend.ahead = ahead
-            x = s.input(np.zeros(1_800_000))
+            x = s.input(np.zeros(2_400_000))
             assert not mpc.nn.relu(x).sum().reveal()
             assert phases(s.measured).offline_bytes > 5 * 16 << 20
 

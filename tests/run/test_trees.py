@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import mpc
-from mpc.ir.ops import WIDE
+from mpc.ir.ops import TREE
 from mpc.ir.program import Program
 from mpc.lang.session import Session
 from mpc.net.shaped import LAN, WAN, Network
+from mpc.ring.ring import DEEP, NARROW, WIDE
+from mpc.run.interpret import CHUNK
 from mpc.run.rehearse import rehearse
-from mpc.run.trees import Demand, choose_compare, with_trees
+from mpc.run.trees import TREES, Demand, choose_compare, with_trees
 
 from ..memory import open_session, settings
 from ..operations import OPERATIONS, Operation, results
@@ -40,18 +42,18 @@ def reveal(s: Session, *arrays: mpc.Array) -> tuple[list[np.ndarray], int]:
     return found, backend.rounds
 
 
-def marked(program: Program) -> list[str]:
-    return [e.op for e in program.walk() if WIDE in e.params]
+def marked(program: Program, tree: int = WIDE) -> list[str]:
+    return [e.op for e in program.walk() if e.params.get(TREE) == tree]
 
 
 @each_setting
 def test_a_comparison_saves_a_round(protocol: str, n: int):
     rounds = {}
-    for compare in ("lan", "wan"):
+    for compare in ("lan", "wan", "bulk"):
         with session(protocol, n, compare) as s:
             (found,), rounds[compare] = reveal(s, mpc.nn.relu(s.input(X)))
             assert np.abs(found - np.maximum(X, 0)).max() < 2**-16
-    assert rounds["wan"] == rounds["lan"] - 1
+    assert rounds["wan"] == rounds["lan"] - 1 == rounds["bulk"] - 2
 
 
 COMPARING: dict[str, Callable[[Any, Any], list[Any]]] = {
@@ -70,57 +72,72 @@ COMPARING: dict[str, Callable[[Any, Any], list[Any]]] = {
 def test_results_are_those_of_narrow_trees(protocol: str, n: int, name: str):
     """On the same random words: dither is alike, so all results are, to the last bit."""
     found, rounds = {}, {}
-    for compare in ("lan", "wan"):
+    for compare in ("lan", "wan", "bulk"):
         with session(protocol, n, compare) as s:
             arrays = COMPARING[name](s.input(X), s.input(X[::-1] / 2, owner=1))
             found[compare], rounds[compare] = reveal(s, *arrays)
-    assert all(np.array_equal(a, b) for a, b in zip(found["lan"], found["wan"], strict=True))
-    assert rounds["wan"] < rounds["lan"]
+    for other in ("wan", "bulk"):
+        assert all(np.array_equal(a, b) for a, b in zip(found["lan"], found[other], strict=True))
+    assert rounds["wan"] < rounds["lan"] < rounds["bulk"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS[::5], ids=str)
-def test_operations_by_wide_trees(operation: Operation):
-    with session("helper", 3, "wan") as s:
+@pytest.mark.parametrize("compare", ["wan", "bulk"])
+def test_operations_by_other_trees(compare: str, operation: Operation):
+    with session("helper", 3, compare) as s:
         arrays = [s.input(x, owner=i % s.n) for i, x in enumerate(operation.inputs)]
         check(reveal(s, *results(operation.f(*arrays)))[0], operation)
 
 
-@pytest.mark.parametrize("size", [65537, 70_000])
-def test_chunks_by_wide_trees(size: int):
+@pytest.mark.parametrize("size", [CHUNK + 1, CHUNK + 5000])
+@pytest.mark.parametrize("compare", ["wan", "bulk"])
+def test_chunks_by_other_trees(compare: str, size: int):
     x = np.random.default_rng(size).integers(-(1 << 40), 1 << 40, size)
-    with session("replicated", 3, "wan") as s:
+    with session("replicated", 3, compare) as s:
         a = s.input(x)
         (less, equal), _ = reveal(s, a < 0, a == a)
         assert np.array_equal(less, x < 0) and equal.all()
 
 
 @pytest.mark.parametrize("bits", [16, 20, 40])
-def test_exact_truncation_by_wide_trees(bits: int):
+@pytest.mark.parametrize("compare", ["wan", "bulk"])
+def test_exact_truncation_by_other_trees(compare: str, bits: int):
     x = np.random.default_rng(bits).integers(-(1 << 61), 1 << 61, 1000)
-    with session("helper", 3, "wan", truncation="floor", dtype=mpc.fixed64(bits)) as s:
+    with session("helper", 3, compare, truncation="floor", dtype=mpc.fixed64(bits)) as s:
         (found,), _ = reveal(s, s.input(x * 2.0**-bits).astype(mpc.int64))
         assert np.array_equal(found, np.floor(x * 2.0**-bits))
 
 
 def test_windows_of_16_bits_have_one_tree():
     costs = []
-    for compare in ("lan", "wan"):
+    for compare in ("lan", "wan", "bulk"):
         with session(compare=compare) as s:
             x = s.input([3, -4, 30_000], low=-30_000, high=30_000)
             costs.append(s.cost(x < 0).as_dict())
-    assert costs[0] == costs[1]
+    assert costs[0] == costs[1] == costs[2]
 
 
 # ---- the rule ----
 def pays(size: int, bits: int, network: Network) -> bool:
     demand = Demand(size, bits)
-    return demand.seconds(True, network) < demand.seconds(False, network)
+    return demand.seconds(WIDE, network) < demand.seconds(NARROW, network)
 
 
-def test_without_a_network_auto_is_lan():
+def test_without_a_network_auto_is_lan_and_bulk_for_large_arrays():
     with session() as s, session(compare="lan", network=WAN) as narrow:
         for which in (s, narrow):
-            assert not marked(which.equations([mpc.nn.relu(which.input(X))]))
+            few, many = which.input(X), which.input(np.zeros(CHUNK))
+            program = which.equations([mpc.nn.relu(few), mpc.nn.relu(many)])
+            assert not marked(program) and set(marked(program, DEEP)) == ({"relu", "ltz"} if which is s else set())
+
+
+@pytest.mark.parametrize("protocol", ["helper", "additive"])
+def test_bulk_deals_least(protocol: str):
+    dealt = {}
+    for compare in TREES:
+        with session(protocol, 3, compare) as s:
+            dealt[compare] = s.cost(s.input(np.zeros(4096)) < 0).dealt_bytes
+    assert dealt["bulk"] < 0.7 * dealt["lan"] and dealt["lan"] < dealt["wan"]
 
 
 def test_auto_weighs_rounds_against_dealt_bytes():
@@ -128,15 +145,16 @@ def test_auto_weighs_rounds_against_dealt_bytes():
         few, many = s.input(X), s.input(np.zeros(10_000))
         assert marked(s.equations([mpc.nn.relu(few)]))
         assert not marked(s.equations([mpc.nn.relu(many)]))
+        assert marked(s.equations([mpc.nn.relu(s.input(np.zeros(100_000)))]), DEEP)
         assert {"relu", "ltz"} <= set(
             marked(s.equations([mpc.nn.relu(many), mpc.fori(0, 9, lambda i, v: mpc.nn.relu(v), few)]))
         )
 
 
 def test_auto_is_faster_as_predicted():
-    for size in (1, 1000, 10_000):
+    for size in (1, 1000, 10_000, 100_000):
         seconds = {}
-        for compare in ("lan", "wan", "auto"):
+        for compare in ("lan", "wan", "bulk", "auto"):
             with session(compare=compare, network=WAN) as s:
                 seconds[compare] = s.cost(mpc.nn.relu(s.input(np.zeros(size)))).seconds(WAN)
         assert seconds["auto"] == min(seconds.values()), size
