@@ -47,7 +47,7 @@ SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
     default="auto",
     show_default=True,
     metavar="HOW",
-    help="lan, wan, auto: as `mpc run --compare`. Several with commas between them.",
+    help="lan, wan, bulk, auto: as `mpc run --compare`. Several with commas between them.",
 )
 @click.option("--sizes", metavar="N,N", help="Elements of the scaling suite. Default: 1e3 to 1e7; 1e8 takes about 20 GB.")
 @click.option("--repeat", default=5, show_default=True, help="Runs that count, after a warm-up; the median is told.")

@@ -92,10 +92,11 @@ def local(
     between machines (Linux alone has the first; elsewhere it means the second). prepared: a folder that `mpc prep` wrote, for
     the one program that this session then runs. deadline: seconds a party may take in a round. network: makes the links as
     slow as that one: "lan" (1 Gbit/s, 0.2 ms), "wan" (100 Mbit/s, 40 ms), or `mpc.Network(rtt_ms=..., mbit=...)`; over
-    sockets. compare: how comparisons trade bytes for rounds, "lan" (fewest bytes), "wan" (fewest rounds), or "auto" (what
-    takes less time on `network`; "lan" without one). check: "shadow" computes every run in the clear as well, in this process,
-    and stops with ShadowError at the first operation that is farther from float64 than it promises. Raises UsageError for a
-    combination that does not exist, StoreError for preprocessing that does not fit or was used.
+    sockets. compare: how comparisons trade bytes for rounds, "lan" (two rounds), "wan" (one), "bulk" (three, the fewest
+    bytes), or "auto" (what takes the least time on `network`; without one "bulk" for large arrays, else "lan"). check: "shadow"
+    computes every run in the clear as well, in this process, and stops with ShadowError at the first operation that is farther
+    from float64 than it promises. Raises UsageError for a combination that does not exist, StoreError for preprocessing that does
+    not fit or was used.
     """
     settings, compare = choose_settings(truncation, dtype), choose_compare(compare)
     chosen = choose_protocol(protocol, parties)
