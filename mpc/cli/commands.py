@@ -111,8 +111,8 @@ def _shared(command: F) -> F:
             ),
             click.option(
                 "--compare", default="auto", show_default=True, metavar="HOW",
-                help="How comparisons trade bytes for rounds: lan (two rounds), wan (one), bulk (three, the fewest bytes), auto "
-                "(what is fastest on --network; without one bulk for large arrays, else lan).",
+                help="How comparisons trade bytes for rounds: lan (two rounds), wan (one), bulk (three, the fewest bytes), "
+                "auto (what is fastest on --network; without one bulk for large arrays, else lan).",
             ),
             click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of text."),
         ]
