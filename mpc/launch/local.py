@@ -95,8 +95,8 @@ def local(
     sockets. compare: how comparisons trade bytes for rounds, "lan" (two rounds), "wan" (one), "bulk" (three, the fewest
     bytes), or "auto" (what takes the least time on `network`; without one "bulk" for large arrays, else "lan"). check: "shadow"
     computes every run in the clear as well, in this process, and stops with ShadowError at the first operation that is farther
-    from float64 than it promises. Raises UsageError for a combination that does not exist, StoreError for preprocessing that does
-    not fit or was used.
+    from float64 than it promises. Raises UsageError for a combination that does not exist, StoreError for preprocessing that
+    does not fit or was used.
     """
     settings, compare = choose_settings(truncation, dtype), choose_compare(compare)
     chosen = choose_protocol(protocol, parties)

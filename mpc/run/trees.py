@@ -10,8 +10,8 @@ program's digest covers it: all parties run the same trees, or nothing is sent. 
     "auto"  for each comparison what takes the least time on the network that the session declares; without one, "bulk" for
             large arrays, "lan" for others
 
-The time is that of a comparison by itself: half a round trip for each round, all that is dealt and opened at the network's rate,
-and work at nominal rates. Dealt bytes count in full also where they are dealt beforehand (`mpc prep`): they have to reach their
+The time is that of a comparison by itself: half a round trip for each round, all that is dealt and opened at its rate, and
+work at nominal rates. Dealt bytes count in full also where they are dealt beforehand (`mpc prep`): they have to reach their
 party too, and the program must be the one they were dealt for. Who wants the shortest online phase asks for "wan".
 """
 
