@@ -540,7 +540,8 @@ class Additive(Protocol):
 
     def relu(self, tape: Tape, x: Share, bits: int | None = None) -> Steps[Share]:
         """max(x, 0), exact: 4 rounds, 12.2 bytes online an element (by a deep tree 5, 14). For an x that was just truncated 3
-        rounds and 4.2 bytes: the word c opened then shows the sign (which can differ from x's only where x = 0) and serves the product."""
+        rounds and 4.2 bytes: the word c opened then shows the sign (which can differ from x's only where x = 0) and serves the
+        product."""
         settled = x.settled
         if settled is None or x.opening is not None:
             (b,) = yield from self.signs(tape, x, [0], bits)
