@@ -35,7 +35,7 @@ from mpc.run.rehearse import duration
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 ENVIRONMENTS = ROOT / "build" / "peers"
-REPEAT = 2  # runs that count, in a turn
+REPEAT = 3  # runs that count, in a turn
 PATIENCE = 4.0  # seconds of a first run, above which it is the only one
 LIMIT = 150.0  # seconds for a peer's turn, its start included
 

@@ -190,3 +190,18 @@ def test_closing_twice_and_after_an_exception():
 def test_wrong_arguments_start_nothing(arguments: dict[str, Any], says: str):
     with pytest.raises(UsageError, match=says):
         mpc.local(**arguments)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not say where a process may run")
+def test_who_moves_to_another_core_may_still_run_anywhere():
+    """Begun on one core, two parties in lockstep move apart (native/pipe.c), and stay free to be moved."""
+    everywhere = os.sched_getaffinity(0)
+    with mpc.local(2, "additive") as s:
+        for pid in s._backend.pids:
+            os.sched_setaffinity(pid, {min(everywhere)})
+            os.sched_setaffinity(pid, everywhere)
+        x = s.input([1.0])
+        for _ in range(100):
+            x = x * 1.5 / 1.5
+        assert x.reveal() == pytest.approx([1.0], abs=0.01)
+        assert all(os.sched_getaffinity(pid) == everywhere for pid in s._backend.pids)
