@@ -1,5 +1,5 @@
-#define _GNU_SOURCE 1 /* sched_getcpu */
 /* See mpc_pipe.h. Linux only: a futex is what wakes another process without a file descriptor between them. */
+#define _GNU_SOURCE 1                          /* sched_getcpu */
 #include "mpc_pipe.h"
 
 #ifdef __linux__

@@ -142,10 +142,8 @@ class Additive(Protocol):
                 assert x.view is not None
                 masks = [x.view(r) for r in self.masks(x.parent)]
             else:
-                assert x.origin is not None
-                name, at = x.origin.name.field(x.origin.field), x.origin.at
                 keys = [self.all_keys[i : i + 1] for i in range(self.evaluators)]
-                masks = [self.exact.prg(x.shape, Stream(key, name, at)) for key in keys]
+                masks = [self.exact.prg(x.shape, self._hiding(x, key)) for key in keys]
             if x.size > KEPT:
                 return masks
             x.masks = masks
@@ -158,8 +156,13 @@ class Additive(Protocol):
         if x.parent is not None:
             assert x.view is not None
             return x.view(self.mask_total(x.parent))
-        assert x.origin is not None
-        return self.exact.prg(x.shape, Stream(self.all_keys, x.origin.name.field(x.origin.field), x.origin.at))
+        return self.exact.prg(x.shape, self._hiding(x, self.all_keys))
+
+    def _hiding(self, x: Share, keys: Array) -> Stream:
+        """The stream of x's own mask, under these keys."""
+        assert x.origin is not None, "a share without a name cannot be opened"
+        name, field, at = x.origin
+        return Stream(keys, name.field(field), at)
 
     # ---- messages ----
     def exchange(
@@ -227,10 +230,9 @@ class Additive(Protocol):
         if new:
             masked = []
             for x in new:
-                assert x.origin is not None, "a share without a name cannot be opened"
+                stream = self._hiding(x, self.key)
                 x.opening = PENDING
-                name, field, at = x.origin
-                masked.append(self.ring.mask(x.parts[0], Stream(self.key, name.field(field), at)))
+                masked.append(self.ring.mask(x.parts[0], stream))
             others = yield from self.opened(*(m for m, _ in masked))
             for x, (m, r), other in zip(new, masked, others, strict=True):
                 x.opening = Opening(self.ring.add(m, other), r)
