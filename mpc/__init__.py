@@ -16,13 +16,8 @@ from .lang.checkpoint import load, save
 from .lang.core import (
     add,
     astype,
-    broadcast_to,
-    concatenate,
     cumsum,
-    dynamic_slice,
     equal,
-    expand_dims,
-    getitem,
     greater,
     greater_equal,
     less,
@@ -33,23 +28,16 @@ from .lang.core import (
     negative,
     not_equal,
     positive,
-    ravel,
-    reshape,
     square,
-    squeeze,
-    stack,
     subtract,
     sum,
-    transpose,
     var,
     where,
-)  # fmt: skip
+)
 from .lang.core import bitwise_and as logical_and
 from .lang.core import bitwise_or as logical_or
 from .lang.core import bitwise_xor as logical_xor
-from .lang.core import concatenate as concat
 from .lang.core import invert as logical_not
-from .lang.core import transpose as permute_dims
 from .lang.creation import (
     arange,
     asarray,
@@ -117,6 +105,7 @@ from .lang.manipulation import (
     atleast_2d,
     broadcast_arrays,
     column_stack,
+    concatenate,
     diag,
     flip,
     hstack,
@@ -126,6 +115,7 @@ from .lang.manipulation import (
     repeat,
     roll,
     split,
+    stack,
     swapaxes,
     take,
     take_along_axis,
@@ -133,6 +123,7 @@ from .lang.manipulation import (
     unstack,
     vstack,
 )
+from .lang.manipulation import concatenate as concat
 from .lang.program import Input, Output, Program, Stored, program
 from .lang.reductions import (
     all,
@@ -179,6 +170,8 @@ from .lang.trigonometry import atan as arctan
 from .lang.trigonometry import atan2 as arctan2
 from .lang.trigonometry import atanh as arctanh
 from .lang.update import At
+from .lang.views import broadcast_to, dynamic_slice, expand_dims, getitem, ravel, reshape, squeeze, transpose
+from .lang.views import transpose as permute_dims
 from .lang.wide import divide, exp2, expm1, log, log1p, log2, power, reciprocal, rsqrt, sqrt, std
 from .lang.wide import power as pow
 from .launch.local import local

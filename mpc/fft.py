@@ -11,9 +11,10 @@ import numpy as np
 from .errors import UsageError
 from .ir.trace import user_line
 from .lang.array import Array, Axis, bind, constant, scope_of
-from .lang.core import add, axes_of, multiply, negative, subtract
+from .lang.core import add, multiply, negative, subtract
 from .lang.elementwise import _real
 from .lang.manipulation import moveaxis, roll
+from .lang.views import axes_of
 from .lang.wide import work
 
 Pair = tuple[Array, Array]

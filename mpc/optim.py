@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import UsageError
 from .ir.types import DType, fixed64
-from .lang import core
+from .lang import views
 from .lang.array import Array, bind
 from .lang.core import add, astype, multiply, subtract
 from .lang.creation import zeros_like
@@ -132,7 +132,7 @@ def _square(g: Array) -> Array:
 def _number(params: Any) -> Array:
     """One number of the parameters' session."""
     first: Array = flatten(params)[0][0]
-    return core.getitem(core.reshape(first, -1), 0)
+    return views.getitem(views.reshape(first, -1), 0)
 
 
 # ---- learning rates: functions of the step (or epoch), counted from 0 ----

@@ -15,15 +15,16 @@ import numpy as np
 from .errors import UsageError
 from .ir.trace import user_line
 from .ir.types import BOOL, INT64
-from .lang import core
+from .lang import manipulation
 from .lang.array import Array, tracing, whole
-from .lang.core import add, less, multiply, reshape, retype, shift_right, subtract
+from .lang.core import add, less, multiply, retype, shift_right, subtract
 from .lang.elementwise import smooth
 from .lang.function import gate
 from .lang.integers import from_bits, remainder
 from .lang.piecewise import Curve
 from .lang.session import Session
 from .lang.sorting import shuffle
+from .lang.views import reshape
 from .lang.wide import log, sqrt
 
 Source = Session | Array
@@ -95,7 +96,7 @@ def normal(source: Source, shape: Shape = (), mean: float = 0.0, std: float = 1.
     u, v = uniform(source, half), uniform(source, half)
     step = 2.0**-u.dtype.fraction
     radius = sqrt(multiply(log(add(u, step)), -2))
-    pair = core.concatenate([multiply(radius, smooth(v, curve)) for curve in (COSINE, SINE)])
+    pair = manipulation.concatenate([multiply(radius, smooth(v, curve)) for curve in (COSINE, SINE)])
     x = reshape(pair[:size], shape)
     x = x if std == 1 else multiply(x, std)
     return add(x, mean) if mean else x

@@ -12,8 +12,9 @@ import numpy as np
 
 from .. import nn
 from ..lang import elementwise, wide
-from ..lang.core import concatenate, where
+from ..lang.core import where
 from ..lang.gradients import grad
+from ..lang.manipulation import concatenate
 from ..lang.sorting import sort
 from ..nn.convolution import conv2d
 from ..nn.losses import cross_entropy

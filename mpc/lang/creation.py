@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import DType
-from . import core
+from . import core, manipulation, views
 from .array import Array, bind, implements, scope_of, whole
 from .dispatch import has_secret, numpy_dtype
 
@@ -35,7 +35,7 @@ def full(shape: int | tuple[int, ...], value: Any, dtype: Any = None) -> Any:
     """A public or secret value, repeated."""
     if isinstance(value, Array):
         value = value if dtype is None else core.astype(value, dtype)
-        return core.broadcast_to(value, (shape,) if isinstance(shape, int) else shape)
+        return views.broadcast_to(value, (shape,) if isinstance(shape, int) else shape)
     return np.full(shape, value, _dtype(dtype))
 
 
@@ -61,7 +61,9 @@ def asarray(value: Any, dtype: Any = None, copy: bool | None = None) -> Any:
         return value if dtype is None else core.astype(value, dtype)
     if has_secret([value]):
         parts = [asarray(v) for v in value]
-        return asarray(core.stack([np.broadcast_to(v, v.shape) if isinstance(v, np.ndarray) else v for v in parts]), dtype)
+        return asarray(
+            manipulation.stack([np.broadcast_to(v, v.shape) if isinstance(v, np.ndarray) else v for v in parts]), dtype
+        )
     return np.array(value, _dtype(dtype)) if copy else np.asarray(value, _dtype(dtype))
 
 
@@ -121,6 +123,6 @@ def meshgrid(*xs: Any, indexing: str = "xy") -> list[Any]:
         column = [n if a == axis else 1 for a, n in enumerate(lengths)]
         whole = isinstance(x, Array)
         grids.append(
-            core.broadcast_to(x.reshape(column), lengths) if whole else np.broadcast_to(np.reshape(x, column), lengths)
+            views.broadcast_to(x.reshape(column), lengths) if whole else np.broadcast_to(np.reshape(x, column), lengths)
         )
     return grids

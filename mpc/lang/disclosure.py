@@ -10,8 +10,9 @@ from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
 from .array import Array
-from .core import greater_equal, reshape, where
+from .core import greater_equal, where
 from .function import gate
+from .views import reshape
 
 
 def suppress(x: Array, counts: Array | int, least: int) -> Array:

@@ -17,24 +17,12 @@ from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, UINT64, DType, fixed64
 from ..protocols.fields import most_trees
-from . import core
+from . import core, manipulation, views
 from .array import Array, Axis, bind, constant, implements, scope_of, whole
-from .core import (
-    add,
-    astype,
-    expand_dims,
-    getitem,
-    greater_equal,
-    less,
-    matmul,
-    multiply,
-    reshape,
-    retype,
-    subtract,
-    where,
-)
+from .core import add, astype, greater_equal, less, matmul, multiply, retype, subtract, where
 from .function import gate
 from .piecewise import Curve, Tail, extremes, fit, plan, window
+from .views import expand_dims, getitem, reshape
 from .widths import exact
 
 
@@ -110,7 +98,7 @@ def sign(x: Array) -> Array:
 @gate("thresholds", lambda x, values, bits: {"values": list(values), "bits": bits})
 def _thresholds(x: Array, values: tuple[int, ...], bits: int) -> Array:
     integer = retype(x, INT64)
-    return core.concatenate([expand_dims(greater_equal(integer, v), 0) for v in values], 0)
+    return manipulation.concatenate([expand_dims(greater_equal(integer, v), 0) for v in values], 0)
 
 
 def thresholds(x: Array, values: Any, bits: int | None = None) -> Array:
@@ -123,7 +111,7 @@ def thresholds(x: Array, values: Any, bits: int | None = None) -> Array:
     words = ring.integers(core._words(np.asarray(values), x.dtype.fraction, scope_of(x)))
     most = most_trees(bits)
     batches = [tuple(map(int, words[i : i + most])) for i in range(0, len(words), most)]
-    return astype(core.concatenate([_thresholds(x, batch, bits) for batch in batches], 0), INT64)
+    return astype(manipulation.concatenate([_thresholds(x, batch, bits) for batch in batches], 0), INT64)
 
 
 def _rows(table: np.ndarray, steps: Array, fraction: int) -> list[Array]:
@@ -400,10 +388,10 @@ def cos(x: Array) -> Array:
 
 
 def _tournament(x: Array, axis: Axis, keepdims: bool, better: Any) -> Array:
-    axes = core.axes_of(x, axis)
+    axes = views.axes_of(x, axis)
     if len(axes) != 1:
         rest = [a for a in range(x.ndim) if a not in axes]
-        flat = reshape(core.transpose(x, [*rest, *axes]), (*(x.shape[a] for a in rest), math.prod(x.shape[a] for a in axes)))
+        flat = reshape(views.transpose(x, [*rest, *axes]), (*(x.shape[a] for a in rest), math.prod(x.shape[a] for a in axes)))
         y = _tournament(flat, -1, False, better)
         return reshape(y, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else y
     (axis,) = axes
@@ -413,8 +401,8 @@ def _tournament(x: Array, axis: Axis, keepdims: bool, better: Any) -> Array:
     while x.shape[axis] > 1:
         n, half = x.shape[axis], x.shape[axis] // 2
         best = better(x[(*before, slice(0, half))], x[(*before, slice(half, 2 * half))])
-        x = core.concatenate([best, x[(*before, slice(2 * half, n))]], axis) if n % 2 else best
-    return x if keepdims else core.squeeze(x, axis)
+        x = manipulation.concatenate([best, x[(*before, slice(2 * half, n))]], axis) if n % 2 else best
+    return x if keepdims else views.squeeze(x, axis)
 
 
 @implements("max", "amax")
@@ -438,11 +426,11 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     x = exact(core._numbers(x))
     if axis is None:
         x, axis = reshape(x, -1), 0
-    (axis,) = core.axes_of(x, axis)
+    (axis,) = views.axes_of(x, axis)
     if not x.shape[axis]:
         raise ShapeMismatch(f"argmax of no elements (shape {x.shape}) at {user_line()}")
     order = [a for a in range(x.ndim) if a != axis]
-    values = core.transpose(x, [axis, *order])
+    values = views.transpose(x, [axis, *order])
     n = values.shape[0]
     index: Any = np.arange(n).reshape(n, *[1] * (x.ndim - 1))
     index = whole(np.broadcast_to(index, values.shape), scope_of(x))
@@ -454,7 +442,10 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
         best = where(right_wins, right, left)
         chosen = where(right_wins, index[1 : 2 * half : 2], index[0 : 2 * half : 2])
         if n % 2:
-            best, chosen = core.concatenate([best, values[n - 1 :]], 0), core.concatenate([chosen, index[n - 1 :]], 0)
+            best, chosen = (
+                manipulation.concatenate([best, values[n - 1 :]], 0),
+                manipulation.concatenate([chosen, index[n - 1 :]], 0),
+            )
         values, index, n = best, chosen, half + n % 2
     # of one element it is public so far: 0, as a secret like any other result
     return getitem(index, 0) if index.type.secret else retype(multiply(getitem(values, 0), 0), INT64)

@@ -15,12 +15,14 @@ import numpy as np
 
 from ..errors import UsageError
 from ..ir.program import Eqn, Program, Where
-from . import core
+from . import core, views
 from .array import Array, Scope, scope_of, whole
-from .core import add, astype, broadcast_to, concatenate, multiply, reshape, subtract
+from .core import add, astype, multiply, subtract
 from .creation import zeros_like
 from .function import flatten, fori, trace, unflatten
+from .manipulation import concatenate
 from .slopes import RULES, Call, Cotangent, Gradient
+from .views import broadcast_to, reshape
 
 UNROLL = 8  # loops of so few iterations are written out; longer ones keep what they carry, and compute the rest again
 
@@ -112,11 +114,11 @@ class Tape:
             tape = Tape(scope_of(i))
             after = tape.run(body, [Value(add(start.array, i)), *map(Value, now), *(Value(v.array) for v in rest)], where)
             # the last `times` values of each, like a shift register: exact and local
-            kept = [concatenate([k[1:], core.expand_dims(x)], 0) for k, x in zip(kept, now, strict=True)]
+            kept = [concatenate([k[1:], views.expand_dims(x)], 0) for k, x in zip(kept, now, strict=True)]
             return [v.array for v in after[1:]], kept
 
         first = [v.array for v in carry]
-        room = [broadcast_to(core.expand_dims(x), (times, *x.shape)) for x in first]
+        room = [broadcast_to(views.expand_dims(x), (times, *x.shape)) for x in first]
         results, kept = fori(0, times, forward, (first, room))
         active = [v.array.dtype.kind == "fixed" for v in carry]
         outs = [Value(add(start.array, times)), *(Value(a, on) for a, on in zip(results, active, strict=True))]
@@ -127,7 +129,9 @@ class Tape:
                 of_carry, of_rest = state
                 i = subtract(times - 1, k)
                 tape = Tape(scope_of(k))
-                now = [Value(reshape(core.dynamic_slice(s, i, 1), s.shape[1:]), on) for s, on in zip(kept, active, strict=True)]
+                now = [
+                    Value(reshape(views.dynamic_slice(s, i, 1), s.shape[1:]), on) for s, on in zip(kept, active, strict=True)
+                ]
                 others = [Value(v.array, v.active) for v in rest]
                 after = tape.run(body, [Value(add(start.array, i)), *now, *others], where)
                 arrived = iter(of_carry)

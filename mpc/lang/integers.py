@@ -11,24 +11,12 @@ import numpy as np
 from ..errors import TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, UINT64, DType
-from . import core
+from . import core, manipulation, views
 from .array import Array, bind, implements, scope_of, whole
-from .core import (
-    add,
-    astype,
-    expand_dims,
-    getitem,
-    greater_equal,
-    less,
-    multiply,
-    negative,
-    reshape,
-    retype,
-    shift_right,
-    subtract,
-)
+from .core import add, astype, greater_equal, less, multiply, negative, retype, shift_right, subtract
 from .elementwise import absolute
 from .function import function, gate
+from .views import expand_dims, getitem, reshape
 from .wide import WORK, normalised_inverse, reciprocal
 from .widths import shift_word, word
 
@@ -119,7 +107,7 @@ def bitwise_and(x: Any, y: Any) -> Array:
     public = _integers(y if secret is x else x)
     together = int(np.bitwise_or.reduce(public.reshape(-1), initial=0))
     which = [k for k in range(secret.dtype.width) if together >> k & 1]
-    secret = core.broadcast_to(secret, np.broadcast_shapes(secret.shape, public.shape))
+    secret = views.broadcast_to(secret, np.broadcast_shapes(secret.shape, public.shape))
     if not which:
         return core.multiply(secret, 0)
     return _weighted(bits(secret, which), np.stack([np.asarray(public & 1 << k, object) for k in which]).reshape(
@@ -159,7 +147,7 @@ def bitwise_left_shift(x: Any, shift: Any) -> Array:
         return bind("mul", x, factor, bits=0, rounding="dither")  # type: ignore[no-any-return]
     powers = np.array([1 << k for k in range(x.dtype.width)], object).reshape(-1, *[1] * shift.ndim)
     places = [core.equal(shift, k) for k in range(x.dtype.width)]
-    return multiply(x, _weighted(core.stack(places), powers, x.dtype))
+    return multiply(x, _weighted(manipulation.stack(places), powers, x.dtype))
 
 
 @implements("right_shift", "bitwise_right_shift")
@@ -170,7 +158,7 @@ def bitwise_right_shift(x: Any, shift: Any) -> Array:
     x = word(x)
     if words is not None and (words == words.reshape(-1)[:1]).all():
         by = int(words.reshape(-1)[0]) if words.size else 0
-        return retype(_shifted_down(core.broadcast_to(x, np.broadcast_shapes(x.shape, words.shape)), by, dtype), dtype)
+        return retype(_shifted_down(views.broadcast_to(x, np.broadcast_shapes(x.shape, words.shape)), by, dtype), dtype)
     for k in range((dtype.width - 1).bit_length()):
         stage = getitem(bits(shift, [k]), 0) if words is None else np.asarray(words >> k & 1, bool)
         x = core.where(stage, _shifted_down(x, 1 << k, dtype), x)
@@ -233,9 +221,9 @@ def _by_each(x: Array, y: np.ndarray) -> Array:
     if (lengths == lengths.reshape(-1)[:1]).all():
         return by(x, y)
     shape = np.broadcast_shapes(x.shape, y.shape)
-    x, y, lengths = (reshape(core.broadcast_to(x, shape), -1), *(np.broadcast_to(v, shape).reshape(-1) for v in (y, lengths)))
+    x, y, lengths = (reshape(views.broadcast_to(x, shape), -1), *(np.broadcast_to(v, shape).reshape(-1) for v in (y, lengths)))
     places = [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
-    parts = core.concatenate([by(getitem(x, p), y[p]) for p in places])
+    parts = manipulation.concatenate([by(getitem(x, p), y[p]) for p in places])
     return reshape(getitem(parts, np.argsort(np.concatenate(places))), shape)
 
 
@@ -247,8 +235,8 @@ def _unsigned_by_public(x: Array, y: np.ndarray) -> Array:
         reached = []
         for k in range(1, most + 1):
             inside = np.reshape([k * int(v) < 2**64 for v in y.reshape(-1)], y.shape)
-            reached.append(core.broadcast_to(core.bitwise_and(greater_equal(x, y * np.uint64(k)), inside), shape))
-        return core.sum(core.stack(reached), 0)
+            reached.append(views.broadcast_to(core.bitwise_and(greater_equal(x, y * np.uint64(k)), inside), shape))
+        return core.sum(manipulation.stack(reached), 0)
     eighth = shift_word(retype(x, INT64), 3, False)
     y = y.view(np.int64)
     quotient = _by_public(eighth, y)
@@ -284,7 +272,7 @@ def _by_public(x: Array, y: np.ndarray) -> Array:
 
 def _correction(rest: Array, y: Any, most: int = 1) -> Array:
     """floor(rest / y) for -2 y <= rest < (most + 1) y."""
-    steps = core.stack([greater_equal(rest, k * y) for k in range(-1, most + 1)])
+    steps = manipulation.stack([greater_equal(rest, k * y) for k in range(-1, most + 1)])
     return subtract(core.sum(steps, 0), 2)
 
 

@@ -10,18 +10,32 @@ import numpy as np
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from .array import Array, Axis, implements
-from .core import (
-    axes_of,
-    broadcast_to,
-    concatenate,
-    expand_dims,
-    getitem,
-    ravel,
-    reshape,
-    transpose,
-)
+from .array import Array, Axis, bind, implements, scope_of
+from .core import as_array, astype, common_dtype
 from .dispatch import numpy_dtype
+from .views import axes_of, broadcast_to, expand_dims, getitem, ravel, reshape, transpose
+
+
+def _joined(arrays: Sequence[Any]) -> list[Array]:
+    scope = scope_of(*arrays)
+    common = common_dtype(*(a.dtype for a in arrays if isinstance(a, Array)))
+    return [astype(a, common) if isinstance(a, Array) else as_array(a, common, scope) for a in arrays]
+
+
+@implements("concatenate", "concat")
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Array:
+    """Arrays joined along an existing axis; public ones among them are encoded."""
+    parts = _joined(arrays)
+    if axis is None:
+        parts, axis = [ravel(a) for a in parts], 0
+    return bind("concatenate", *parts, axis=axes_of(parts[0], axis)[0])  # type: ignore[no-any-return]
+
+
+@implements("stack")
+def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
+    """Arrays of one shape joined along a new axis."""
+    parts = _joined(arrays)
+    return concatenate([expand_dims(a, axis % (a.ndim + 1)) for a in parts], axis % (parts[0].ndim + 1))
 
 
 def _on(axis: int, item: Any) -> tuple[Any, ...]:

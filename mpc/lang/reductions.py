@@ -9,20 +9,21 @@ import numpy as np
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from . import core
+from . import core, views
 from .array import Array, Axis, implements, scope_of, whole
-from .core import add, concatenate, equal, expand_dims, less, multiply, negative, not_equal, reshape, square, subtract
+from .core import add, equal, less, multiply, negative, not_equal, square, subtract
 from .dispatch import numpy_dtype
 from .elementwise import absolute, argmax, max, maximum, min, softplus
-from .manipulation import moveaxis
+from .manipulation import concatenate, moveaxis
+from .views import expand_dims, reshape
 from .wide import sqrt
 
 
 def _flat(x: Array, axis: Axis) -> tuple[Array, tuple[int, ...]]:
     """(x with the axes to reduce merged into the first, the result's shape with keepdims)."""
-    axes = core.axes_of(x, axis)
+    axes = views.axes_of(x, axis)
     rest = [a for a in range(x.ndim) if a not in axes]
-    y = reshape(core.transpose(x, [*axes, *rest]), (math.prod(x.shape[a] for a in axes), *(x.shape[a] for a in rest)))
+    y = reshape(views.transpose(x, [*axes, *rest]), (math.prod(x.shape[a] for a in axes), *(x.shape[a] for a in rest)))
     return y, tuple(1 if a in axes else n for a, n in enumerate(x.shape))
 
 
@@ -48,7 +49,7 @@ def any(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 @implements("all")
 def all(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether all elements along the axes are not zero."""
-    return equal(count_nonzero(x, axis, keepdims), math.prod(x.shape[a] for a in core.axes_of(x, axis)))
+    return equal(count_nonzero(x, axis, keepdims), math.prod(x.shape[a] for a in views.axes_of(x, axis)))
 
 
 @implements("count_nonzero")
@@ -73,7 +74,7 @@ def _along(x: Array, axis: int | None) -> int:
     """The axis of a running result; it may be left out for vectors."""
     if axis is None and x.ndim > 1:
         raise ShapeMismatch(f"cumulative over which axis of shape {x.shape}? (at {user_line()})")
-    return core.axes_of(x, 0 if axis is None else axis)[0]
+    return views.axes_of(x, 0 if axis is None else axis)[0]
 
 
 def _preceded(y: Array, axis: int, neutral: int) -> Array:
@@ -112,7 +113,7 @@ def cumprod(x: Array, axis: int | None = None) -> Array:
 @implements("diff")
 def diff(x: Array, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
     """Differences of neighbours along an axis, n times."""
-    (axis,) = core.axes_of(x, axis)
+    (axis,) = views.axes_of(x, axis)
     ends = [v for v in (prepend, x, append) if v is not None]
     x = concatenate(ends, axis) if len(ends) > 1 else x
     before = (slice(None),) * axis
@@ -163,12 +164,12 @@ def average(x: Array, axis: Axis = None, weights: Any = None, keepdims: bool = F
         return core.mean(x, axis, keepdims)
     w = weights if isinstance(weights, Array) else np.asarray(weights, float)
     if w.shape != x.shape:
-        (a,) = core.axes_of(x, axis)
+        (a,) = views.axes_of(x, axis)
         w = w.reshape([-1 if i == a else 1 for i in range(x.ndim)])
     if isinstance(w, Array):
         return core.sum(multiply(x, w), axis, keepdims) / core.sum(w, axis, keepdims)
     w = np.broadcast_to(w, x.shape)
-    return core.sum(multiply(x, w / w.sum(core.axes_of(x, axis), keepdims=True)), axis, keepdims)
+    return core.sum(multiply(x, w / w.sum(views.axes_of(x, axis), keepdims=True)), axis, keepdims)
 
 
 @implements("hypot")

@@ -14,12 +14,14 @@ import numpy as np
 
 from ..ir.ops import index_key
 from ..ir.types import DType
-from . import core
+from . import core, views
 from .array import Array, Scope, bind, constant, scope_of, whole
-from .core import broadcast_to, concatenate, multiply, negative, reshape, square, subtract, transpose
+from .core import multiply, negative, square, subtract
 from .elementwise import ERF, GELU, SILU, _activation, _erf, _sigmoid, cos, exp, sigmoid, sin
+from .manipulation import concatenate
 from .piecewise import Curve, Tail
 from .sorting import move_rows
+from .views import broadcast_to, reshape, transpose
 from .wide import reciprocal, rsqrt
 
 
@@ -185,7 +187,7 @@ def _spread(g: Array, axis: int, start: int, step: int, length: int) -> Array:
     """Zeros, with g[k] at start + k step along an axis of this length. Local, and no table of positions."""
     scope, n = scope_of(g), g.shape[axis]
     if step > 1 and n > 1:
-        g = core.expand_dims(g, axis + 1)
+        g = views.expand_dims(g, axis + 1)
         gap = [step - 1 if a == axis + 1 else m for a, m in enumerate(g.shape)]
         g = concatenate([g, _zeros(gap, g.dtype, scope)], axis + 1)
         n *= step
@@ -227,7 +229,7 @@ def _scatter(g: Array, positions: np.ndarray, shape: tuple[int, ...]) -> Array:
     counts = np.bincount(flat, minlength=size)
     table = np.full((int(counts.max(initial=1)), size), flat.size)  # row k: what comes k-th to each position; else the zero
     table[np.arange(flat.size) - np.repeat(np.cumsum(counts) - counts, counts), flat[order]] = order
-    rows = core.getitem(concatenate([reshape(g, -1), [0]]), table)
+    rows = views.getitem(concatenate([reshape(g, -1), [0]]), table)
     return reshape(core.sum(rows, 0), shape)
 
 
@@ -237,7 +239,7 @@ def _take(c: Call, g: Array) -> Sequence[Gradient]:
     rest = x.shape[0] - c.params["length"]
     around = _zeros((rest, *x.shape[1:]), g.dtype, scope_of(g))
     wide = concatenate([around, g, around], 0)
-    return core.dynamic_slice(wide, subtract(rest, start), x.shape[0]), None
+    return views.dynamic_slice(wide, subtract(rest, start), x.shape[0]), None
 
 
 def _concatenate(c: Call, g: Array) -> Sequence[Gradient]:

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
-from . import core
+from . import core, views
 from .array import Array, Axis, bind, implements, scope_of, whole
 from .core import (
     add,
@@ -25,26 +25,23 @@ from .core import (
     astype,
     bitwise_and,
     bitwise_xor,
-    concatenate,
     cumsum,
     equal,
-    getitem,
     invert,
     less,
     matmul,
     multiply,
     negative,
     not_equal,
-    reshape,
     retype,
-    stack,
     subtract,
-    transpose,
 )
 from .disclosure import suppress
 from .dispatch import numpy_dtype
 from .elementwise import _real
 from .function import gate
+from .manipulation import concatenate, stack
+from .views import getitem, reshape, transpose
 from .widths import dtype_of, exact
 
 RADIX = 4  # bits a pass of 5 rounds, at most 4: the rank of a digit opens 2^k - 1 half words
@@ -127,7 +124,7 @@ def inverse(by: Array) -> Array:
 def _key_bits(x: Array, bits: int, descending: bool) -> Array:
     """The lowest bits of integers along a new last axis, lowest first, the sign's flipped; all flipped if descending."""
     factors = whole(np.array([1 << x.dtype.bits - 1 - k for k in range(bits)], object), scope_of(x))
-    shifted = bind("mul", core.expand_dims(x, -1), factors, bits=0, rounding="dither")
+    shifted = bind("mul", views.expand_dims(x, -1), factors, bits=0, rounding="dither")
     return bitwise_xor(less(shifted, 0), (np.arange(bits) == bits - 1) ^ descending)
 
 
@@ -233,7 +230,7 @@ def _bits_of(key: Array, bits: int, descending: bool) -> Array:
 
 def _along(x: Array, axis: int) -> tuple[Array, list[int], tuple[int, ...]]:
     """(x as (m, n) with `axis` last, the order of axes that leads back, the shape before)."""
-    (axis,) = core.axes_of(x, axis)
+    (axis,) = views.axes_of(x, axis)
     order = [a for a in range(x.ndim) if a != axis] + [axis]
     moved = transpose(x, order)
     return reshape(moved, (prod(moved.shape[:-1]), moved.shape[-1])), [int(i) for i in np.argsort(order)], moved.shape
@@ -282,13 +279,13 @@ def sort_by(keys: Any, *columns: Any, descending: bool = False, bits: int | None
     keys, rows = arrays[: len(keys)], arrays[len(keys) :]
     if any(k.ndim != 1 for k in keys):
         raise ShapeMismatch(f"keys are vectors, not of shape {', '.join(str(k.shape) for k in keys)} (at {user_line()})")
-    keys, rows = ([core.expand_dims(c, 0) for c in group] for group in (keys, rows))
+    keys, rows = ([views.expand_dims(c, 0) for c in group] for group in (keys, rows))
     return _unpacked([reshape(c, c.shape[1:]) for c in _sorted(keys, rows, descending, bits)])
 
 
 def topk(x: Array, k: int, axis: int = -1, *, largest: bool = True, bits: int | None = None) -> tuple[Array, Array]:
     """(the k largest values along an axis, their indices), the largest first; of equals the first one. By sorting."""
-    (axis,) = core.axes_of(x, axis)
+    (axis,) = views.axes_of(x, axis)
     if not 0 <= k <= x.shape[axis]:
         raise ShapeMismatch(f"the top {k} of {x.shape[axis]} elements (at {user_line()})")
     values, indices = _sort_along(x, axis, largest, bits, index=True)
@@ -313,7 +310,7 @@ def quantile(x: Array, q: Any, axis: Axis = None, keepdims: bool = False, *, bit
     x, wanted = _real(x), np.asarray(q, float)
     if wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
         raise UsageError(f"quantiles lie in [0, 1] (at {user_line()})")
-    axes = core.axes_of(x, axis)
+    axes = views.axes_of(x, axis)
     rest = [a for a in range(x.ndim) if a not in axes]
     n = prod(x.shape[a] for a in axes)
     if not n:
@@ -399,7 +396,7 @@ def _onehot(index: Array, n: int) -> Array:
     """(*index.shape, n) int64: a one at the index; no one if it is out of range."""
     if not index.dtype.is_int:
         raise TypeMismatch(f"an index must be int64, not {index.dtype} (at {user_line()})")
-    return astype(equal(core.expand_dims(astype(index, INT64), -1), np.arange(n)), INT64)
+    return astype(equal(views.expand_dims(astype(index, INT64), -1), np.arange(n)), INT64)
 
 
 def take_secret(x: Any, index: Array) -> Array:
@@ -421,6 +418,6 @@ def put_secret(x: Array, index: Array, values: Any) -> Array:
     n, width = len(x), prod(x.shape[1:])
     onehot = transpose(_onehot(index, n))
     scope = scope_of(x, index)
-    rows = reshape(core.broadcast_to(as_array(values, x.dtype, scope), (index.size, *x.shape[1:])), (index.size, width))
+    rows = reshape(views.broadcast_to(as_array(values, x.dtype, scope), (index.size, *x.shape[1:])), (index.size, width))
     kept = subtract(1, core.sum(onehot, 1, keepdims=True))
     return reshape(add(multiply(kept, reshape(x, (n, width))), matmul(onehot, rows)), x.shape)

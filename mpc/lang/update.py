@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import SecretValueError, ShapeMismatch
 from ..ir.trace import user_line
 from ..ir.types import BOOL
-from . import core
+from . import core, manipulation, views
 from .array import Array, bind, implements, scope_of
 
 PUBLIC_KEY = (
@@ -45,24 +45,24 @@ class Place:
 
     def get(self) -> Array:
         """x[key]."""
-        return core.getitem(self.x, self.key)
+        return views.getitem(self.x, self.key)
 
     def set(self, y: Any) -> Array:
         """x with x[key] = y, of x's dtype. Where a position occurs twice, the last value stays."""
         if self.moving:
             return self._set_moving(y)
         x, positions = self.x, self._positions()
-        values = core.ravel(self._values(y, positions.shape))
+        values = views.ravel(self._values(y, positions.shape))
         source = np.arange(x.size)
         source[positions.reshape(-1)] = x.size + np.arange(positions.size)
-        return core.reshape(core.getitem(core.concatenate([core.ravel(x), values]), source), x.shape)
+        return views.reshape(views.getitem(manipulation.concatenate([views.ravel(x), values]), source), x.shape)
 
     def add(self, y: Any) -> Array:
         """x with y added at x[key]; where a position occurs several times, all of its values are added."""
         if self.moving:
             return self.set(core.add(self.get(), y))
         positions = self._positions()
-        values = core.ravel(self._values(y, positions.shape))
+        values = views.ravel(self._values(y, positions.shape))
         targets, which, counts = np.unique(positions.reshape(-1), return_inverse=True, return_counts=True)
         if not targets.size:
             return self.x
@@ -72,9 +72,9 @@ class Place:
         table[
             np.repeat(np.arange(targets.size), counts), np.arange(order.size) - np.repeat(np.cumsum(counts) - counts, counts)
         ] = order
-        total = core.sum(core.getitem(core.concatenate([values, [0]]), table), 1)
-        flat = core.ravel(self.x)
-        return core.reshape(Place(flat, (targets,)).set(core.add(core.getitem(flat, targets), total)), self.x.shape)
+        total = core.sum(views.getitem(manipulation.concatenate([values, [0]]), table), 1)
+        flat = views.ravel(self.x)
+        return views.reshape(Place(flat, (targets,)).set(core.add(views.getitem(flat, targets), total)), self.x.shape)
 
     def _positions(self) -> np.ndarray:
         try:
@@ -86,7 +86,7 @@ class Place:
         x = self.x
         value = core.astype(y, x.dtype) if isinstance(y, Array) else core.as_array(y, x.dtype, scope_of(x))
         try:
-            return core.broadcast_to(value, shape)
+            return views.broadcast_to(value, shape)
         except ShapeMismatch:
             raise ShapeMismatch(f"cannot put shape {value.shape} into {shape} (at {user_line()})") from None
 
@@ -101,10 +101,10 @@ class Place:
         for axis in self.moving:
             places = np.arange(x.shape[axis]).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
             mask = bind("and_", *core._same_shape(mask, core.equal(key[axis], places)))
-        value = self._values(y, core.getitem(x, key).shape)
+        value = self._values(y, views.getitem(x, key).shape)
         # the key takes axes away: they come back with length 1
         lengths = [1 if a < len(key) and not isinstance(key[a], slice) else n for a, n in enumerate(x.shape)]
-        whole = core.broadcast_to(core.reshape(value, lengths), x.shape)
+        whole = views.broadcast_to(views.reshape(value, lengths), x.shape)
         if x.dtype.is_bool:
             return core.bitwise_xor(x, core.bitwise_and(mask, core.bitwise_xor(x, whole)))
         chosen = bind("mul", bind("b2a", mask), core.subtract(whole, x), bits=0, rounding="dither")

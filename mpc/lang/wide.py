@@ -19,12 +19,13 @@ import numpy as np
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, DType, fixed64, fixed128
-from . import core, field
+from . import core, field, views
 from .array import Array, bind, implements, scope_of
-from .core import add, astype, getitem, matmul, multiply, reshape, retype, square, subtract
+from .core import add, astype, matmul, multiply, retype, square, subtract
 from .elementwise import _real, exp, max, smooth, thresholds
 from .function import gate
 from .piecewise import Curve
+from .views import getitem, reshape
 
 WORK, FINE = fixed64(24), fixed128(46)  # normalised values in [1, 4) have these fraction bits: of other words, of 128 bits
 TOP, WIDE_TOP = 15, 40  # the domain ends at 2^TOP; in words of 128 bits at 2^WIDE_TOP
@@ -362,7 +363,7 @@ def _log_softmax(x: Array, axis: int) -> Array:
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """log(softmax(x)) along an axis."""
-    return _log_softmax(_real(x), core.axes_of(x, axis)[0])
+    return _log_softmax(_real(x), views.axes_of(x, axis)[0])
 
 
 @gate("softmax", lambda x, axis: {"axis": axis})
@@ -378,4 +379,4 @@ def _softmax(x: Array, axis: int) -> Array:
 
 def softmax(x: Array, axis: int = -1) -> Array:
     """e^x / sum(e^x) along an axis, after subtracting the maximum."""
-    return _softmax(_real(x), core.axes_of(x, axis)[0])
+    return _softmax(_real(x), views.axes_of(x, axis)[0])

@@ -21,10 +21,11 @@ from ..errors import RangeError, ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import DType, field
 from ..lang.array import Array, bind
-from ..lang.core import add, expand_dims, getitem, matmul, multiply
+from ..lang.core import add, matmul, multiply
 from ..lang.core import sum as sum_of
 from ..lang.field import over, uniform
 from ..lang.manipulation import diagonal, matrix_transpose
+from ..lang.views import expand_dims, getitem
 from .rational import fraction_bounds, hadamard, primes_above, rational
 
 To = int | str | Sequence[int | str] | None

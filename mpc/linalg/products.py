@@ -12,8 +12,9 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..lang import core
 from ..lang.array import Array, implements
-from ..lang.core import matmul, multiply, reshape, transpose
+from ..lang.core import matmul, multiply
 from ..lang.manipulation import diagonal as _diagonal
+from ..lang.views import reshape, transpose
 
 
 def _as(x: Any) -> Any:

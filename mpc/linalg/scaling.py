@@ -14,13 +14,14 @@ import numpy as np
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..ir.types import INT64, DType, fixed64
-from ..lang import core, elementwise
+from ..lang import core, elementwise, views
 from ..lang.array import Array, bind, scope_of
-from ..lang.core import add, astype, expand_dims, less, multiply, retype, subtract
+from ..lang.core import add, astype, less, multiply, retype, subtract
 from ..lang.elementwise import smooth
 from ..lang.function import fori
 from ..lang.manipulation import matrix_transpose
 from ..lang.piecewise import Curve
+from ..lang.views import expand_dims
 from ..lang.wide import WORK, rsqrt, sqrt, top, work
 
 UNROLLED = 6  # steps that are written out; longer loops are one equation
@@ -144,7 +145,7 @@ def wide_sqrt(x: Array) -> Array:
 
 def secret(value: Any, like: Array) -> Array:
     """A public value as a secret one, for every matrix of the stack `like`: what a loop carries must be secret throughout."""
-    zero = multiply(core.getitem(like, (..., slice(0, 1), slice(0, 1))), 0)
+    zero = multiply(views.getitem(like, (..., slice(0, 1), slice(0, 1))), 0)
     return add(zero, value)
 
 

@@ -13,14 +13,15 @@ import numpy as np
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import DType
-from ..lang import core
+from ..lang import core, manipulation, views
 from ..lang.array import Array, implements, scope_of
-from ..lang.core import add, astype, expand_dims, getitem, less, matmul, multiply, subtract
+from ..lang.core import add, astype, less, matmul, multiply, subtract
 from ..lang.creation import triu, zeros_like
 from ..lang.elementwise import absolute
 from ..lang.field import of_field
 from ..lang.manipulation import diagonal, flip, matrix_transpose
 from ..lang.reductions import prod
+from ..lang.views import expand_dims, getitem
 from ..lang.wide import log, reciprocal
 from .exact import field_det, field_solve
 from .scaling import (
@@ -134,7 +135,7 @@ def _triangle(a: Array, b: Array | None, steps: int) -> _Triangle:
     m, n = a.shape[-2:]
     down, up = power_scale(largest(a, -2), extra=int(np.ceil(np.log2(m) / 2)))
     a = working(multiply(fine(a), row(down)))
-    whole = a if b is None else core.concatenate([a, b], -1)
+    whole = a if b is None else manipulation.concatenate([a, b], -1)
 
     def step(j: Any, carry: Any) -> Any:
         whole, ws, betas, inverse = carry
@@ -213,7 +214,7 @@ def solve(a: Array, b: Any, assume_a: str = "gen") -> Array:
         raise ShapeMismatch(f"solve of shapes {a.shape} and {b.shape} (at {user_line()})")
     b = b if isinstance(b, Array) else secret(b, a)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = (core.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (a, b))
+    a, b = (views.broadcast_to(v, (*batch, *v.shape[-2:])) for v in (a, b))
     down, up = power_scale(largest(b, -2))
     b = working(multiply(fine(b), row(down)))
     if assume_a == "pos":
@@ -315,7 +316,7 @@ def ols(x: Array, y: Array, intercept: bool = True) -> Fit:
         first = subtract(middle, core.sum(multiply(means, beta)))
         error = multiply(wide_sqrt(spread), deviation)
         beta, errors, t = (
-            core.concatenate([core.reshape(a, 1), b])
+            manipulation.concatenate([views.reshape(a, 1), b])
             for a, b in ((first, beta), (astype(error, x.dtype), errors), (astype(quotient(first, error), x.dtype), t))
         )
     return Fit(beta, errors, t)

@@ -14,15 +14,16 @@ import numpy as np
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import DType, fixed64
-from ..lang import core
+from ..lang import core, views
 from ..lang.array import Array, Axis, implements
-from ..lang.core import add, astype, concatenate, getitem, less, matmul, multiply, reshape, subtract
+from ..lang.core import add, astype, less, matmul, multiply, subtract
 from ..lang.creation import zeros_like
 from ..lang.elementwise import absolute, max, min, smooth
 from ..lang.field import of_field
 from ..lang.function import fori
-from ..lang.manipulation import diagonal, flip, matrix_transpose, moveaxis, swapaxes
+from ..lang.manipulation import concatenate, diagonal, flip, matrix_transpose, moveaxis, swapaxes
 from ..lang.piecewise import Curve
+from ..lang.views import getitem, reshape
 from ..lang.wide import WORK, reciprocal, rsqrt
 from .scaling import (
     at_bits,
@@ -142,7 +143,7 @@ def eigh(a: Array, sweeps: int = SWEEPS) -> Eigen:
     real_ones = _without_extra(n, steps, move)
     values = getitem(diagonal(b, 0, -2, -1), (..., real_ones))
     vectors = getitem(v, (..., slice(0, n), real_ones))
-    both = concatenate([row(multiply(values, core.expand_dims(up, -1))), vectors], -2)
+    both = concatenate([row(multiply(values, views.expand_dims(up, -1))), vectors], -2)
     (both,) = sorted_by(ranks(values), both)
     both = astype(both, a.dtype)
     return Eigen(getitem(both, (..., 0, slice(None))), getitem(both, (..., slice(1, None), slice(None))))
@@ -201,7 +202,7 @@ def svd(a: Array, full_matrices: bool = False, compute_uv: bool = True, sweeps: 
     values = working(multiply(square, inverse))
     (both,) = sorted_by(ranks(core.negative(values)), concatenate([multiply(b, row(inverse)), v, row(values)], -2))
     u, v, s = (getitem(both, (..., k, slice(None))) for k in (slice(0, m), slice(m, m + n), -1))
-    s = astype(multiply(s, core.expand_dims(up, -1)), a.dtype)
+    s = astype(multiply(s, views.expand_dims(up, -1)), a.dtype)
     return (astype(u, a.dtype), s, matrix_transpose(astype(v, a.dtype))) if compute_uv else s
 
 
@@ -338,4 +339,4 @@ def pca(x: Array, components: int) -> Components:
     square = at_bits("matmul", matrix_transpose(centred), centred, x.dtype.fraction + 8)
     values, vectors = eigh(multiply(square, 1 / (x.shape[0] - 1)))
     top = astype(flip(vectors, 1)[:, :components], x.dtype)
-    return Components(core.transpose(top), astype(flip(values)[:components], x.dtype), mean, matmul(centred, top))
+    return Components(views.transpose(top), astype(flip(values)[:components], x.dtype), mean, matmul(centred, top))

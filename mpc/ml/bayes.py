@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..lang import core
+from ..lang import core, manipulation, views
 from ..lang.array import Array
 from ..lang.core import add, astype, matmul, multiply, subtract
 from ..lang.elementwise import argmax
@@ -35,7 +35,7 @@ class GaussianNB(Classifier):
         # around the common mean squares are smaller
         middle = core.mean(x, 0)
         x = subtract(x, middle)
-        sums = matmul(core.transpose(members), core.concatenate([x, core.square(x)], 1))
+        sums = matmul(views.transpose(members), manipulation.concatenate([x, core.square(x)], 1))
         means, squares = (astype(quotient(part, size), x.dtype) for part in (sums[:, : x.shape[1]], sums[:, x.shape[1] :]))
         self.theta_ = add(means, middle)
         self.var_ = add(subtract(squares, core.square(means)), self.smoothing)

@@ -10,12 +10,13 @@ import numpy as np
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
-from ..lang import core
+from ..lang import core, manipulation, views
 from ..lang.array import Array
-from ..lang.core import add, astype, getitem, greater, less, matmul, multiply, subtract, where
+from ..lang.core import add, astype, greater, less, matmul, multiply, subtract, where
 from ..lang.elementwise import min, minimum, relu
 from ..lang.function import fori
 from ..lang.reductions import argmin
+from ..lang.views import getitem
 from ..linalg.scaling import column, quotient, row
 from .estimator import Estimator, one_hot, public, rows_of, secret_rows, squared_distances
 
@@ -45,7 +46,7 @@ class KMeans(Estimator):
         def body(_: Any, centres: Array) -> Array:
             members = one_hot(argmin(squared_distances(x, centres), 1), self.n_clusters)
             counts = column(core.sum(members, 0))
-            new = astype(quotient(matmul(core.transpose(members), x), astype(counts, x.dtype)), x.dtype)
+            new = astype(quotient(matmul(views.transpose(members), x), astype(counts, x.dtype)), x.dtype)
             return where(greater(counts, 0), new, centres)
 
         square = core.sum(core.square(x))
@@ -85,9 +86,9 @@ class KMeans(Estimator):
             # rounding may leave a distance a little below 0
             reached = core.cumsum(relu(nearest), 0)
             after = astype(greater(reached, multiply(reached[-1], float(place))), INT64)
-            chosen = subtract(after, core.concatenate([np.zeros(1, np.int64), after[:-1]], 0))
+            chosen = subtract(after, manipulation.concatenate([np.zeros(1, np.int64), after[:-1]], 0))
             centres.append(matmul(row(chosen), x))
-        return core.concatenate(centres, 0)
+        return manipulation.concatenate(centres, 0)
 
     def predict(self, x: Any) -> Array:
         """The nearest centre of every row, int64."""

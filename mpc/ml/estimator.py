@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import NotFitted, SessionError, ShapeMismatch, TypeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
-from ..lang import core
+from ..lang import core, manipulation, views
 from ..lang.array import Array
-from ..lang.core import add, astype, getitem, matmul, multiply, subtract
+from ..lang.core import add, astype, matmul, multiply, subtract
 from ..lang.function import flatten, unflatten
+from ..lang.views import getitem
 from ..linalg.scaling import at_bits, column, fine, largest, power_scale, quotient, real, row
 
 Receivers = int | str | list[int | str] | tuple[int | str, ...] | None
@@ -128,7 +129,7 @@ def one_hot(y: Array, classes: int) -> Array:
     """(samples, classes) int64 of zeros and ones for labels 0 .. classes - 1, or bool for two classes."""
     if y.dtype.is_bool and classes == 2:
         y = astype(y, INT64)
-        return core.stack([subtract(1, y), y], -1)
+        return manipulation.stack([subtract(1, y), y], -1)
     if y.dtype.kind == "fixed":
         raise TypeMismatch(f"labels must be int64 or bool, not {y.dtype} (at {user_line()}): share them with dtype=mpc.int64")
     y = astype(y, INT64)
@@ -188,6 +189,6 @@ def divided(total: Array, n: int) -> Array:
 
 def squared_distances(x: Any, centres: Any) -> Array:
     """(samples, centres) of |x - c|^2 - |x|^2, by one product: enough to see which centre is nearest."""
-    flip = core.transpose if isinstance(centres, Array) else np.transpose
+    flip = views.transpose if isinstance(centres, Array) else np.transpose
     norms = core.sum(core.square(centres), 1) if isinstance(centres, Array) else np.sum(np.square(centres), 1)
     return subtract(row(norms) if isinstance(norms, Array) else norms[None], multiply(matmul(x, flip(centres)), 2))

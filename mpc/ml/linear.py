@@ -10,11 +10,13 @@ import numpy as np
 from ..errors import UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
-from ..lang import core
+from ..lang import core, manipulation, views
 from ..lang.array import Array
-from ..lang.core import add, astype, concatenate, getitem, greater, matmul, multiply, subtract
+from ..lang.core import add, astype, greater, matmul, multiply, subtract
 from ..lang.elementwise import absolute, argmax, max, sigmoid
 from ..lang.function import fori
+from ..lang.manipulation import concatenate
+from ..lang.views import getitem
 from ..lang.wide import softmax
 from ..linalg import solvers
 from ..linalg.scaling import column, fine, gram, quotient
@@ -101,7 +103,7 @@ class LogisticRegression(Classifier):
         target = hot if self.classes > 2 else getitem(hot, (slice(None), slice(1, 2)))
         ones = np.ones((x.shape[0], 1))
         dtype, x = x.dtype, fine(concatenate([x, ones], 1))
-        start = multiply(matmul(core.transpose(x[:1]), multiply(target[:1], 0)), 0)
+        start = multiply(matmul(views.transpose(x[:1]), multiply(target[:1], 0)), 0)
         w = (self._newton if self.solver == "newton" else self._descend)(x, target, start)
         w = astype(w, dtype)
         w = w if self.classes > 2 else getitem(w, (slice(None), 0))
@@ -111,7 +113,7 @@ class LogisticRegression(Classifier):
     def _gradient(self, x: Array, target: Array, w: Array) -> tuple[Array, Array]:
         """(probabilities, gradient of the mean loss without the penalty)."""
         p = self._probabilities(matmul(x, w))
-        total = matmul(core.transpose(x), subtract(p, target))
+        total = matmul(views.transpose(x), subtract(p, target))
         return p, divided(total, x.shape[0])
 
     def _probabilities(self, scores: Array) -> Array:
@@ -125,7 +127,7 @@ class LogisticRegression(Classifier):
         n, features = x.shape
         penalty = self._penalty(n, features)
         # the largest eigenvalue of X^T X / n is at most its largest row sum; the loss bends by a quarter of it (softmax: half)
-        square = divided(matmul(core.transpose(x), x), n)
+        square = divided(matmul(views.transpose(x), x), n)
         curvature = multiply(max(core.sum(absolute(square), 1)), 0.5 if self.classes > 2 else 0.25)
         step = quotient(add(multiply(curvature, 0), 1), add(curvature, float(penalty.max())))
 
@@ -144,7 +146,7 @@ class LogisticRegression(Classifier):
 
         def body(_: Any, w: Array) -> Array:
             p, gradient = self._gradient(x, target, w)
-            bend = divided(matmul(core.transpose(x), multiply(x, multiply(p, subtract(1, p)))), n)
+            bend = divided(matmul(views.transpose(x), multiply(x, multiply(p, subtract(1, p)))), n)
             change = solvers.solve(add(bend, ridge), add(gradient, multiply(w, penalty)), assume_a="pos")
             return subtract(w, astype(change, w.dtype))
 
@@ -157,7 +159,7 @@ class LogisticRegression(Classifier):
     def predict_proba(self, x: Any) -> Array:
         """Probabilities (samples, classes)."""
         p = self._probabilities(self.decision_function(x))
-        return p if self.classes > 2 else core.stack([subtract(1, p), p], -1)
+        return p if self.classes > 2 else manipulation.stack([subtract(1, p), p], -1)
 
     def predict(self, x: Any) -> Array:
         """The likeliest class, int64. No probability is computed."""

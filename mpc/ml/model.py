@@ -18,11 +18,12 @@ import numpy as np
 from ..errors import NotFitted, ShapeMismatch, UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64
-from ..lang import core
+from ..lang import core, manipulation
 from ..lang.array import Array
-from ..lang.core import add, astype, getitem, matmul, subtract
+from ..lang.core import add, astype, matmul, subtract
 from ..lang.elementwise import argmax, relu, sigmoid, tanh
 from ..lang.session import Session
+from ..lang.views import getitem
 from ..lang.wide import softmax
 from .estimator import Estimator, accuracy, public, r2, rows_of
 
@@ -116,7 +117,7 @@ class Model(Estimator):
         if self.link == "softmax":
             return softmax(scores)
         p = sigmoid(scores)
-        return core.concatenate([subtract(1, p), p], 1) if self.scores == 1 else p
+        return manipulation.concatenate([subtract(1, p), p], 1) if self.scores == 1 else p
 
     def score(self, x: Any, y: Any) -> Array:
         """R^2 of numbers, the share of right classes otherwise."""

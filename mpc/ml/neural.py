@@ -11,11 +11,12 @@ import numpy as np
 
 from ..errors import UsageError
 from ..ir.trace import user_line
-from ..lang import core
+from ..lang import core, views
 from ..lang.array import Array
-from ..lang.core import add, dynamic_slice, greater, matmul, multiply, subtract, where
+from ..lang.core import add, greater, matmul, multiply, subtract, where
 from ..lang.elementwise import argmax, relu
 from ..lang.function import fori
+from ..lang.views import dynamic_slice
 from ..lang.wide import softmax
 from ..linalg.scaling import column, real
 from .estimator import Classifier, Estimator, Regressor, one_hot, rows_of, samples
@@ -78,10 +79,10 @@ class _Perceptron(Estimator):
         slopes: list[Array] = []
         shifts: list[Array] = []
         for i in reversed(range(layers)):
-            slopes.insert(0, matmul(core.transpose(inputs[i]), error))
+            slopes.insert(0, matmul(views.transpose(inputs[i]), error))
             shifts.insert(0, core.sum(error, 0))
             if i:
-                error = where(active[i - 1], matmul(error, core.transpose(weights[i])), 0)
+                error = where(active[i - 1], matmul(error, views.transpose(weights[i])), 0)
         return [*slopes, *shifts]
 
     def _output(self, scores: Array) -> Array:

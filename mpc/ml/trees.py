@@ -14,9 +14,10 @@ import numpy as np
 from ..errors import UsageError
 from ..ir.trace import user_line
 from ..ir.types import INT64, fixed64
-from ..lang import core
+from ..lang import core, manipulation
 from ..lang.array import Array
-from ..lang.core import add, astype, bitwise_and, bitwise_xor, getitem, greater, matmul, reshape
+from ..lang.core import add, astype, bitwise_and, bitwise_xor, greater, matmul
+from ..lang.views import getitem, reshape
 from ..linalg.scaling import at_bits
 from .estimator import rows_of
 from .model import Model, flat
@@ -62,7 +63,7 @@ class Trees(Model):
             bit = getitem(right, (..., slice(2**level - 1, 2 ** (level + 1) - 1)))
             here = bit if reached is None else bitwise_and(reached, bit)
             other = core.invert(bit) if reached is None else bitwise_xor(reached, here)
-            reached = reshape(core.stack([other, here], -1), (x.shape[0], self.trees, 2 ** (level + 1)))
+            reached = reshape(manipulation.stack([other, here], -1), (x.shape[0], self.trees, 2 ** (level + 1)))
         return add(matmul(astype(reshape(reached, (x.shape[0], -1)), INT64), leaves), constant)
 
     def _goes_right(self, x: Any, feature: Any, threshold: Any) -> Array:

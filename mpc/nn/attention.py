@@ -10,8 +10,9 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..lang import core
 from ..lang.array import Array
-from ..lang.core import add, concatenate, matmul, multiply, reshape, transpose
-from ..lang.manipulation import swapaxes
+from ..lang.core import add, matmul, multiply
+from ..lang.manipulation import concatenate, swapaxes
+from ..lang.views import reshape, transpose
 from ..lang.wide import softmax
 from .layers import linear
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from ..lang import core
+from ..lang import core, views
 from ..lang.array import Array
 
 Sides = int | tuple[int, ...]
@@ -30,7 +30,7 @@ def sides(value: Sides, rank: int) -> tuple[int, ...]:
 def per_channel(value: Any, ndim: int) -> Any:
     """(c,) as (1, c, 1, ...), to go with (n, c, ...)."""
     row = (1, -1, *(1,) * (ndim - 2))
-    return core.reshape(value, row) if isinstance(value, Array) else np.reshape(value, row)
+    return views.reshape(value, row) if isinstance(value, Array) else np.reshape(value, row)
 
 
 def _convolve(op: str, x: Any, weight: Any, bias: Any, rank: int, groups: int, **geometry: Sides) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..lang import core
+from ..lang import core, views
 from ..lang.array import Array, scope_of
 from ..lang.core import add, as_array, astype, equal, mean, multiply, square, subtract
 from ..lang.elementwise import absolute, clip, exp, max, relu, softplus
@@ -71,7 +71,7 @@ def _entropy_parts(x: Array, y: Array) -> tuple[Array, Array]:
     e = exp(centred)
     total = core.sum(e, -1)
     rows = subtract(log(total), core.sum(multiply(centred, y), -1))
-    return rows, multiply(e, core.expand_dims(reciprocal(total), -1))
+    return rows, multiply(e, views.expand_dims(reciprocal(total), -1))
 
 
 @gate("cross_entropy")
@@ -117,7 +117,7 @@ def quantile(x: Any, y: Any, q: float, reduction: str = "mean") -> Array:
 # ---- gradients that are cheaper than those of the bodies ----
 def _entropy_gradient(c: Call, g: Array) -> list[Gradient]:
     x, y = c.ins
-    g = core.expand_dims(g, -1)
+    g = views.expand_dims(g, -1)
     of_y = multiply(g, core.negative(log_softmax(x))) if c.need[1] else None
     return [multiply(g, subtract(c.saved, y)) if c.need[0] else None, of_y]
 

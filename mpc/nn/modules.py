@@ -21,7 +21,7 @@ import numpy as np
 from .. import random
 from ..errors import ShapeMismatch, UsageError
 from ..ir.trace import user_line
-from ..lang import core
+from ..lang import core, views
 from ..lang.array import Array
 from ..lang.elementwise import gelu, relu, sigmoid, silu, softplus, tanh
 from ..lang.session import Session
@@ -165,7 +165,7 @@ class Flatten(Module):
     """(n, ...) -> (n, all the rest)."""
 
     def forward(self, x: Array) -> Array:
-        return core.reshape(x, (x.shape[0], prod(x.shape[1:])))
+        return views.reshape(x, (x.shape[0], prod(x.shape[1:])))
 
 
 class Dropout(Module):

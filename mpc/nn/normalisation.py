@@ -11,7 +11,8 @@ from ..errors import ShapeMismatch
 from ..ir.trace import user_line
 from ..lang import core
 from ..lang.array import Array, Axis
-from ..lang.core import add, mean, multiply, reshape, square, subtract
+from ..lang.core import add, mean, multiply, square, subtract
+from ..lang.views import reshape
 from ..lang.wide import rsqrt
 from .convolution import per_channel
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from ..lang import core
+from ..lang import core, manipulation, views
 from ..lang.array import Array
 from ..lang.elementwise import max, maximum
 from ..lang.manipulation import pad
@@ -63,8 +63,8 @@ def _seen(x: Array, places: Places) -> list[Array]:
     parts = []
     for place in product(*(range(p.shape[1]) for p in places)):
         chosen = [p[:, i] for p, i in zip(places, place, strict=True)]
-        views = [_slice(c) for c in chosen]
-        parts.append(x[(..., *views)] if None not in views else x[(..., *np.ix_(*chosen))])
+        cuts = [_slice(c) for c in chosen]
+        parts.append(x[(..., *cuts)] if None not in cuts else x[(..., *np.ix_(*chosen))])
     return parts
 
 
@@ -73,7 +73,7 @@ def _maximum(x: Array, places: Places) -> Array:
     parts = _seen(x, [np.clip(p, 0, n - 1) for p, n in zip(places, x.shape[2:], strict=True)])
     while len(parts) > 1:
         half = len(parts) // 2
-        best = maximum(core.stack(parts[:half]), core.stack(parts[half : 2 * half]))
+        best = maximum(manipulation.stack(parts[:half]), manipulation.stack(parts[half : 2 * half]))
         parts = [best[i] for i in range(half)] + parts[2 * half :]
     return parts[0]
 
@@ -113,8 +113,8 @@ def _adaptive_mean(x: Array, rank: int, size: Sides) -> Array:
     parts, weights = _adaptive(x, rank, size), np.ones((1, 1), float)
     for n, ranges in zip(x.shape[2:], parts, strict=True):
         weights = np.kron(weights, np.array([[(i in r) / len(r) for i in range(n)] for r in ranges]))
-    flat = core.matmul(core.reshape(x, (*x.shape[:2], -1)), weights.T)
-    return core.reshape(flat, (*x.shape[:2], *map(len, parts)))
+    flat = core.matmul(views.reshape(x, (*x.shape[:2], -1)), weights.T)
+    return views.reshape(flat, (*x.shape[:2], *map(len, parts)))
 
 
 def adaptive_avg_pool1d(x: Array, size: Sides) -> Array:

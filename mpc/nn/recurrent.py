@@ -7,12 +7,13 @@ from typing import Any
 
 from ..errors import ShapeMismatch
 from ..ir.trace import user_line
-from ..lang import core
+from ..lang import views
 from ..lang.array import Array
-from ..lang.core import add, concatenate, multiply, subtract
+from ..lang.core import add, multiply, subtract
 from ..lang.creation import zeros_like
 from ..lang.elementwise import sigmoid, tanh
 from ..lang.function import fori
+from ..lang.manipulation import concatenate
 from .layers import linear
 
 State = tuple[Array, ...]
@@ -20,12 +21,12 @@ State = tuple[Array, ...]
 
 def _start(x: Array, size: int) -> Array:
     """Secret zeros (n, size), of x's dtype."""
-    return core.broadcast_to(zeros_like(x[:, 0, :1]), (x.shape[0], size))
+    return views.broadcast_to(zeros_like(x[:, 0, :1]), (x.shape[0], size))
 
 
 def _scan(x: Array, step: Callable[[Array, State], State], state: State) -> tuple[Array, State]:
     """(the first of every state (n, t, h), the last state) of the steps on x (n, t, ...)."""
-    out = core.broadcast_to(core.expand_dims(zeros_like(state[0]), 1), (x.shape[0], x.shape[1], state[0].shape[1]))
+    out = views.broadcast_to(views.expand_dims(zeros_like(state[0]), 1), (x.shape[0], x.shape[1], state[0].shape[1]))
 
     def body(i: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         out, *state = carry
