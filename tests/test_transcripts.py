@@ -28,7 +28,8 @@ from mpc.protocols.fields import Field
 from mpc.protocols.replicated import Replicated
 from mpc.ring.composed import Composed
 from mpc.ring.prg import Name, Stream
-from mpc.ring.ring import PAIR, Comparison, Ring
+from mpc.ring.ring import Comparison, Ring
+from mpc.ring.words import PAIR
 
 from .memory import View, open_session, settings
 

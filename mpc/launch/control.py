@@ -13,7 +13,7 @@ from .. import errors
 from ..errors import MPCError
 from ..protocols.base import Part
 from ..ring.packed import Packed
-from ..ring.ring import dtype_of
+from ..ring.words import dtype_of
 from ..run.clock import Clock
 from ..run.execute import Measured
 

@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import WORD, Array, Ring
+from ..ring.ring import Ring
 from ..ring.shapes import Shapes, blank
+from ..ring.words import WORD, Array
 from .base import (
     IDLE,
     PENDING,

@@ -24,8 +24,9 @@ from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.residues import Residues
-from ..ring.ring import NARROW, Array, Ring
+from ..ring.ring import NARROW, Ring
 from ..ring.shapes import blank
+from ..ring.words import Array
 
 T = TypeVar("T")
 Spec = tuple[str, tuple[int, ...]]  # dtype and shape of an array that is expected

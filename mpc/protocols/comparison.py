@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import WORD, Array, Comparison, words_for
+from ..ring.ring import Comparison
+from ..ring.words import WORD, Array, words_for
 from .base import Share, Steps, Tape, together
 from .fields import Field
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ring.fixed import exponential
 from ..ring.prg import Name, Stream
-from ..ring.ring import WORD, Array
+from ..ring.words import WORD, Array
 from .base import Share, Steps, Tape, together
 from .fields import Field
 from .spline import beyond, hidden, saturated

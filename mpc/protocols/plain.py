@@ -8,7 +8,8 @@ import numpy as np
 from ..ring.bilinear import Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream, expand_key
-from ..ring.ring import Array, Ring
+from ..ring.ring import Ring
+from ..ring.words import Array
 from .base import Exchange, Part, Protocol, Share, Steps, Tape
 
 KEY = expand_key(bytes(32), "shuffle")  # everybody may know the order

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ring.packed import Packed
-from ..ring.ring import HALF_WORD, WORD, Array
+from ..ring.words import HALF_WORD, WORD, Array
 from .base import Share, Steps, Tape
 from .fields import Field
 

@@ -28,8 +28,9 @@ from msgspec.structs import replace
 from ..ring.bilinear import MUL, Bilinear
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import Array, Ring
+from ..ring.ring import Ring
 from ..ring.shapes import blank
+from ..ring.words import Array
 from .additive import KEPT, Received
 from .base import (
     IDLE,

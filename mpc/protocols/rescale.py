@@ -20,7 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ..ring.prg import Name, Stream
-from ..ring.ring import WORD, Array
+from ..ring.words import WORD, Array
 from .base import Opening, Origin, Share, Steps, Tape, together
 from .fields import Field, most_trees
 from .spline import hidden

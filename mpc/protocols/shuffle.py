@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from ..ring.packed import Packed
 from ..ring.prg import Stream
-from ..ring.ring import Array, Ring
+from ..ring.ring import Ring
+from ..ring.words import Array
 from .base import Exchange, Share, Spec, Steps, Tape
 from .fields import Field
 

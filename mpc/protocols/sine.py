@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ring.ring import WORD, Array, Ring
+from ..ring.ring import Ring
+from ..ring.words import WORD, Array
 from .base import Share, Steps, Tape
 from .fields import Field
 from .spline import hidden

@@ -20,7 +20,8 @@ import numpy as np
 
 from ..ring.bilinear import MUL
 from ..ring.prg import Stream
-from ..ring.ring import WORD, Array, spline_words
+from ..ring.ring import spline_words
+from ..ring.words import WORD, Array
 from .base import Share, Steps, Tape, together
 from .fields import Field
 

@@ -18,7 +18,8 @@ from .bilinear import Bilinear
 from .fixed import checked, exponential
 from .packed import Packed
 from .prg import Stream
-from .ring import HALF_WORD, WORD, Array, Ring, spline_words
+from .ring import Ring, spline_words
+from .words import HALF_WORD, WORD, Array
 
 
 class Composed(Ring):

@@ -20,7 +20,7 @@ from .bilinear import MATMUL, MUL, Bilinear
 from .composed import Composed
 from .fixed import fits, integral
 from .prg import Stream
-from .ring import MOST_LIMBS, WORD, Array, several
+from .words import MOST_LIMBS, WORD, Array, several
 
 SMALLEST, LARGEST = 2**31, 2**63
 PREFIX = "mod "

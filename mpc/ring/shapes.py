@@ -13,7 +13,8 @@ from .bilinear import Bilinear
 from .kernels import Kernels, kernels
 from .packed import Packed
 from .prg import Stream
-from .ring import HALF_WORD, MOST_LIMBS, WORD, Array, Ring, words_for
+from .ring import Ring
+from .words import HALF_WORD, MOST_LIMBS, WORD, Array, words_for
 
 
 class _Off(Kernels):

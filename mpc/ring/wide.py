@@ -15,7 +15,7 @@ from .bilinear import MUL, Bilinear
 from .composed import Composed
 from .fixed import checked
 from .prg import Stream
-from .ring import PAIR, WORD, Array
+from .words import PAIR, WORD, Array
 
 _LOW = (1 << 64) - 1
 

@@ -28,9 +28,9 @@ from ..ir.types import DType, Type
 from ..protocols.base import Origin, Part, Share
 from ..ring.packed import Packed
 from ..ring.prg import Name, fresh_seed
-from ..ring.ring import WORD
 from ..ring.rings import ring_of
 from ..ring.shapes import blank
+from ..ring.words import WORD
 from . import durable
 from .audit import Supply
 from .sealed import NotOurs, Writer, reader

@@ -19,8 +19,9 @@ from ..net.channel import Channel
 from ..net.frame import layout, layout_of
 from ..protocols.base import Exchange, Part, Protocol, Spec, Steps, Value
 from ..ring.prg import SEED_BYTES, expand_key, fresh_seed
-from ..ring.ring import Array, Ring
+from ..ring.ring import Ring
 from ..ring.rings import ring_of
+from ..ring.words import Array
 from .clock import Clock, Task
 from .interpret import Context, interpret
 from .store import EPOCH, Store

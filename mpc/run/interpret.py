@@ -36,9 +36,10 @@ from ..protocols.base import (
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import NARROW, Ring, words_for
+from ..ring.ring import NARROW, Ring
 from ..ring.rings import ring_of
 from ..ring.shapes import blank, is_blank, room
+from ..ring.words import words_for
 from .clock import Clock, Task
 
 CHUNK = 1 << 17  # elements: a megabyte of words. Half as many cost a tenth more: twice the Python, cold each time

@@ -16,9 +16,9 @@ from ..net.shaped import LAN, WAN, Network
 from ..protocols.base import Exchange, Origin, Protocol, Share, Value, in_order, spec_of
 from ..ring.packed import Packed
 from ..ring.prg import Name
-from ..ring.ring import dtype_of
 from ..ring.rings import ring_of
 from ..ring.shapes import Shapes, blank
+from ..ring.words import dtype_of
 from .interpret import Context, interpret
 
 THIS_MACHINE = Network(0.08, 16000, "this machine")  # processes side by side, as `mpc.local` starts them

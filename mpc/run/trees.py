@@ -25,8 +25,9 @@ from ..errors import UsageError
 from ..ir.ops import BILINEAR, TREE
 from ..ir.program import Eqn, Program
 from ..net.shaped import Network
-from ..ring.ring import DEEP, NARROW, WIDE, Comparison, compare_counts, words_for
+from ..ring.ring import DEEP, NARROW, WIDE, Comparison, compare_counts
 from ..ring.rings import ring_of
+from ..ring.words import words_for
 from .rehearse import NOMINAL, THIS_MACHINE
 
 TREES = {"lan": NARROW, "wan": WIDE, "bulk": DEEP}

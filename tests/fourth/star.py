@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mpc.protocols.additive import Additive, Deal, Received
 from mpc.protocols.base import IDLE, Exchange, Spec, Steps
-from mpc.ring.ring import Array
+from mpc.ring.words import Array
 
 
 class Star(Additive):

@@ -14,7 +14,8 @@ from mpc.protocols.spline import polynomial, seen
 from mpc.ring.bilinear import MATMUL, MUL
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Name
-from mpc.ring.ring import DEEP, WIDE, WORD, Array
+from mpc.ring.ring import DEEP, WIDE
+from mpc.ring.words import WORD, Array
 
 Step = Callable[..., Steps[Any]]
 

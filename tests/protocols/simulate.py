@@ -32,8 +32,8 @@ from mpc.protocols.additive import Additive
 from mpc.protocols.base import Exchange, Origin, Share, Steps, Tape
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Name
-from mpc.ring.ring import WORD, Array
 from mpc.ring.shapes import blank
+from mpc.ring.words import WORD, Array
 
 from ..memory import lockstep
 from .gates import Operand, Step

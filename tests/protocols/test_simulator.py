@@ -31,7 +31,8 @@ from mpc.protocols.base import Share, Steps, Tape
 from mpc.protocols.fields import Field
 from mpc.protocols.helper import Helper
 from mpc.ring.prg import Stream
-from mpc.ring.ring import DEEP, WIDE, WORD
+from mpc.ring.ring import DEEP, WIDE
+from mpc.ring.words import WORD
 
 from . import gates as g
 from .gates import BITS, COLUMN, GATES, ONE, ROW, TREES, TWO, WORDS, Operand, Step, nth

@@ -23,8 +23,9 @@ from mpc.ring.bilinear import MUL, Bilinear
 from mpc.ring.composed import Composed
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Stream
-from mpc.ring.ring import DEEP, HALF_WORD, NARROW, WIDE, WORD, Array, Comparison, Ring, spline_words, words_for
+from mpc.ring.ring import DEEP, NARROW, WIDE, Comparison, Ring, spline_words
 from mpc.ring.shapes import Shapes
+from mpc.ring.words import HALF_WORD, WORD, Array, words_for
 
 BITWISE = (np.bitwise_xor, np.bitwise_and, np.invert)  # also meet packed bits, so their results are not cut to k bits
 

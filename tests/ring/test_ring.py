@@ -11,8 +11,9 @@ import pytest
 from mpc.ring.bilinear import MATMUL, MUL
 from mpc.ring.packed import Packed
 from mpc.ring.prg import SEED_BYTES, Name, Stream, expand_key, fresh_seed
-from mpc.ring.ring import Ring, words_for
+from mpc.ring.ring import Ring
 from mpc.ring.shapes import Shapes, blank
+from mpc.ring.words import words_for
 
 MODULUS = gmpy2.mpz(1) << 64
 EDGES = [0, 1, 2, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1, 2**64 - 2, 2**32, 2**32 - 1]
