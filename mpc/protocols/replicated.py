@@ -31,7 +31,6 @@ from ..ring.prg import Stream
 from ..ring.ring import Ring
 from ..ring.shapes import blank
 from ..ring.words import Array
-from .additive import KEPT, Received
 from .base import (
     IDLE,
     OPERAND,
@@ -49,6 +48,7 @@ from .base import (
     T,
     Tape,
 )
+from .dealt import KEPT, Received
 from .fields import Field
 from .helper import Helper
 from .pieces import join

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpc.protocols.additive import Additive, Deal, Received
+from mpc.protocols.additive import Additive
 from mpc.protocols.base import IDLE, Exchange, Spec, Steps
+from mpc.protocols.dealt import Deal, Received
 from mpc.ring.words import Array
 
 
