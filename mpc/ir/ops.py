@@ -25,8 +25,8 @@ SLACK = 3  # bits of a word that no truncation is by: its offset stays whole, an
 
 @dataclass(frozen=True)
 class Op:
-    """`local`: shares are computed without a message. `elementwise`: operands of one shape, so it may run in chunks.
-    `opens`: what those who hold shares see by design, for the audit."""
+    """`local`: shares are computed without a message. `elementwise`: element i depends on element i of the operands, so
+    it may run in chunks, alone or with its whole body. `opens`: what those who hold shares see by design, for the audit."""
 
     rule: Callable[[Sequence[Type], Params], Type | tuple[Type, ...]]
     local: bool = False
@@ -280,9 +280,9 @@ OPS: dict[str, Op] = {
     "reveal": Op(_reveal),
     "random": Op(_random),
     # linear, local
-    "add": Op(_linear, local=True),
-    "sub": Op(_linear, local=True),
-    "neg": Op(_unary, local=True),
+    "add": Op(_linear, local=True, elementwise=True),
+    "sub": Op(_linear, local=True, elementwise=True),
+    "neg": Op(_unary, local=True, elementwise=True),
     "sum": Op(_sum, local=True),
     "cumsum": Op(_unary, local=True),
     "reshape": Op(_reshape, local=True),
@@ -291,7 +291,7 @@ OPS: dict[str, Op] = {
     "index": Op(_index, local=True),
     "take": Op(_take, local=True),
     "concatenate": Op(_concatenate, local=True),
-    "retype": Op(_retype, local=True),
+    "retype": Op(_retype, local=True, elementwise=True),
     # bilinear, with the truncation that follows
     "mul": Op(_bilinear("mul"), elementwise=True),
     "matmul": Op(_bilinear("matmul")),
@@ -301,7 +301,7 @@ OPS: dict[str, Op] = {
     # bits
     "ltz": Op(_order, elementwise=True),
     "eqz": Op(_test, elementwise=True),
-    "xor": Op(_bits, local=True),
+    "xor": Op(_bits, local=True, elementwise=True),
     "and_": Op(_bits, elementwise=True),
     "b2a": Op(_b2a, elementwise=True),
     "select": Op(_select, elementwise=True),

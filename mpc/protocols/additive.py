@@ -60,7 +60,7 @@ class Additive(Dealt):
         "one party learns everything; a party that deviates can change results unnoticed"
     )
     leaks = ("the public dither of each truncation: results are rounded by a coin that the parties know",)
-    parties = range(2, 6)
+    parties = range(2, 9)
 
     def __init__(self, me: int, n: int, ring: Ring, keys: Keys) -> None:
         super().__init__(me, n, ring, keys)

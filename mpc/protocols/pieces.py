@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from ..ring.packed import Packed
 from ..ring.ring import Ring
 from .base import Opening, Origin, Part, Share, Value, in_order, is_open
@@ -37,7 +35,7 @@ def flat(ring: Ring, x: Value, size: int, fresh: Origin, keep: bool = False) -> 
     """x as a vector of `size` elements, to be cut by `chunk`. A view gets a fresh mask if its own is laid out otherwise.
     keep: what will be opened of its chunks is kept, since x is read again."""
     if not isinstance(x, Share):
-        return x if x.size == 1 else ring.solid(np.broadcast_to(x, (size,)) if x.ndim == 1 else x).reshape(-1)
+        return x.reshape(()) if x.size == 1 else ring.solid(x).reshape(-1)
 
     vector = partial(flatten, ring)
     whole = in_order(x)

@@ -47,6 +47,9 @@ WINDOW = 3  # chunks in flight: one computes while the others travel
 Observer = Callable[[Eqn, Where, Exchange], None]
 
 
+WHOLE = Tape(Name(0, 0))  # of a run on all elements
+
+
 class Later(NamedTuple):
     """Of an equation: which operands are read again after it, and of which results a reader may go on from what a truncation
     opened."""
@@ -89,12 +92,14 @@ def interpret(
     where: Where = NOWHERE,
     within: Callable[[], bool] = lambda: True,
     outside: Callable[[], Later] = Later,
+    piece: Tape = WHOLE,
 ) -> Steps[list[Value]]:
     """The program's results. Every equation that is ready runs until it must wait; all that wait exchange at once.
 
     `base` is the first address of randomness: an equation's is a function of its place in the program alone. `where` is the
     line of equations that name none (bodies of library operations). `within`: whether the enclosing programs wait for this
-    one alone. `outside`: what they do with the arguments and the results.
+    one alone. `outside`: what they do with the arguments and the results. `piece`: of which elements of an elementwise body
+    this is a run; its first one alone takes rounds.
     """
     plan, eqns, clock, observe = program.schedule, program.eqns, ctx.clock, ctx.observe
     first_out, readers, offset = plan.first_out, plan.readers, plan.offset
@@ -114,7 +119,7 @@ def interpret(
                 while made.parent is not None:
                     made = made.parent
                 if made.origin is None:
-                    made.origin = Origin(name, k - v)
+                    made.origin = Origin(name, k - v, piece.at)
             if uses[k]:
                 env[k] = value
             for j in readers[k]:
@@ -151,7 +156,7 @@ def interpret(
             return
         waiting[i] = ex
         if observe is not None and (eqns[i].body is None or _defines(ctx.protocol, eqns[i].op)):
-            observe(eqns[i], line_of(eqns[i], where), ex)
+            observe(eqns[i], line_of(eqns[i], where), replace(ex, turn=False) if piece.chunk else ex)
 
     while True:
         while ready:
@@ -164,9 +169,9 @@ def interpret(
                 if not uses[v]:
                     env[v] = None  # what nobody reads any more is freed
             if clock is None:
-                step = start(eqn, ins, ctx, name, where, alone, partial(later, i))
+                step = start(eqn, ins, ctx, name, where, alone, partial(later, i), piece)
             else:
-                step = clock.call(eqn, line_of(eqn, where), start, eqn, ins, ctx, name, where, alone, partial(later, i))
+                step = clock.call(eqn, line_of(eqn, where), start, eqn, ins, ctx, name, where, alone, partial(later, i), piece)
             if type(step) is GeneratorType:
                 send = step.send
                 live[i] = name, send if clock is None else partial(clock.call, eqn, line_of(eqn, where), send)
@@ -200,14 +205,18 @@ def start(
     where: Where,
     alone: Callable[[], bool],
     later: Callable[[], Later],
+    piece: Tape = WHOLE,
 ) -> Any:
-    """The equation's result, if it is local, or the step that computes it."""
+    """The equation's result (of the elements of this piece), if it is local, or the step that computes it."""
     op, protocol, result = eqn.op, ctx.protocol, eqn.types[0]
     if eqn.body is not None:
         if op == "fori":
             return _repeat(eqn, ins, ctx, name.node, line_of(eqn, where), alone)
         if not _defines(protocol, op):
-            return interpret(eqn.body, ins, ctx, name.node + 1, line_of(eqn, where), alone, later)
+            body = partial(interpret, eqn.body, ctx=ctx, base=name.node + 1, where=line_of(eqn, where))
+            if piece is WHOLE and result.size > CHUNK and _elementwise(eqn, ins, protocol):
+                return _chunked(lambda part, *xs: body(xs, piece=part), Tape(name), ins, result.shape, ctx, alone, later())
+            return body(ins, within=alone, outside=later, piece=piece)
     if not result.secret and ins and not any(isinstance(x, Share) for x in ins):
         if op == "reveal":  # of a constant, which nobody need be told
             return ins[0] if protocol.me in eqn.params["to"] else None
@@ -215,7 +224,7 @@ def start(
             return _public(eqn, ins, ctx, Tape(name))
     if op in LOCAL:
         return LOCAL[op](protocol, ins, eqn.params)
-    tape = Tape(name, 0, None, eqn.params.get(TREE, NARROW))
+    tape = Tape(name, piece.at, piece.chunk, eqn.params.get(TREE, NARROW))
     if op == "input":
         return protocol.share(tape, eqn.params["owner"], result.shape, result.dtype.is_bool, ctx.inputs.get(eqn.params["slot"]))
     if op == "random":
@@ -225,7 +234,7 @@ def start(
         if prod(result.shape) > CHUNK:
             return _revealed_in_chunks(protocol, tape, ins[0], eqn, ctx, alone)
         return _reveal(protocol, tape, ins[0], eqn)
-    if prod(result.shape) > CHUNK and _elementwise(eqn, ins):
+    if piece is WHOLE and result.size > CHUNK and _elementwise(eqn, ins, protocol):
         return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone, later())
     return _gate(protocol, eqn, tape, *ins)
 
@@ -283,12 +292,28 @@ def _defines(protocol: Protocol, op: str) -> bool:
     return getattr(protocol, op, None) is not None
 
 
-def _elementwise(eqn: Eqn, ins: Sequence[Value]) -> bool:
-    """Whether element i of the result depends on element i of the operands alone."""
+def _elementwise(eqn: Eqn, ins: Sequence[Value], protocol: Protocol) -> bool:
+    """Whether element i of every result depends on element i of the operands alone, and on public numbers."""
     size = eqn.types[0].size
-    if not (OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES):
+    if not all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins):
         return False
-    return all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins)
+    return _by_element(eqn, protocol) if eqn.body is None else _streams(eqn, size, protocol)
+
+
+def _by_element(eqn: Eqn, protocol: Protocol) -> bool:
+    return OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES and _defines(protocol, eqn.op)
+
+
+def _streams(eqn: Eqn, size: int, protocol: Protocol) -> bool:
+    """Whether an equation of so many elements works element by element, all that its body does included."""
+    if eqn.body is None or _defines(protocol, eqn.op):
+        return _by_element(eqn, protocol)
+    body = eqn.body
+    if eqn.op == "fori" or not all(t.size == size if t.secret else not t.shape for t in body.types[len(body.params) :]):
+        return False
+    return all(t.size == size if t.secret else t.size in (1, size) for t in body.params) and all(
+        _streams(e, size, protocol) for e in body.eqns
+    )
 
 
 def _gate(protocol: Protocol, eqn: Eqn, tape: Tape, *xs: Value) -> Steps[Share]:
@@ -325,7 +350,7 @@ def _goes_on(eqn: Eqn) -> bool:
 
 
 def _chunked(
-    gate: Callable[..., Steps[Share | list[Share]]],
+    gate: Callable[..., Steps[Any]],
     tape: Tape,
     ins: Sequence[Value],
     shape: tuple[int, ...],
@@ -351,7 +376,7 @@ def _chunked(
         found = yield from gate(replace(tape, at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
         results = found if isinstance(found, list) else [found]
         if not whole:
-            whole.extend(Share(tuple(_room(protocol.ring, p, size) for p in y.parts)) for y in results)
+            whole.extend(_whole(protocol.ring, y, size, i * CHUNK) for y in results)
         for x, y, goes_on in zip(whole, results, later.results, strict=True):
             _put(protocol, x, y, i * CHUNK, goes_on)
 
@@ -361,7 +386,7 @@ def _chunked(
     yield from _lanes(lane, size, protocol, tape, ctx, alone, repeated)
     results = []
     for x in whole:
-        y = Share(tuple(_shaped(p, shape) for p in x.parts))
+        y = Share(tuple(_shaped(p, shape) for p in x.parts), x.origin)
         y.pieces = x.pieces
         results.append(y)
     return results
@@ -416,8 +441,10 @@ def _repeated(xs: Sequence[Share], start: int, like: int) -> None:
             x.pieces[start] = piece
 
 
-def _room(ring: Ring, like: Part, size: int) -> Part:
-    return Packed(ring.planes(1, size), (size,)) if isinstance(like, Packed) else ring.empty((size,))
+def _whole(ring: Ring, y: Share, size: int, start: int) -> Share:
+    """Room for the vector of which y is the piece from `start` on, under its mask."""
+    parts = (Packed(ring.planes(1, size), (size,)) if isinstance(a, Packed) else ring.empty((size,)) for a in y.parts)
+    return Share(tuple(parts), y.origin and y.origin._replace(at=y.origin.at - start))
 
 
 def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Steps[list[Value]]:

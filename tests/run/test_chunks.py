@@ -11,6 +11,7 @@ import pytest
 import mpc
 from mpc.protocols import pieces
 from mpc.protocols.base import Share
+from mpc.run import interpret
 from mpc.run.interpret import CHUNK
 from mpc.run.rehearse import Loops, Report, rehearse
 
@@ -18,6 +19,12 @@ from ..memory import open_session
 
 SIZE = 6 * CHUNK + 640
 each_setting = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3), ("replicated", 3)])
+
+
+@mpc.function
+def chain(x: Any, y: Any) -> Any:
+    return mpc.where(x * 0.5 < y, mpc.exp(y) - x, 1 / (x + 3)) * y
+
 
 READ_AGAIN: dict[str, Callable[[Any, Any], Any]] = {
     "twice": lambda x, y: x * y + mpc.nn.relu(x),
@@ -27,6 +34,7 @@ READ_AGAIN: dict[str, Callable[[Any, Any], Any]] = {
     "by a chain of products": lambda x, y: x * y * y * y,
     "by a spline": lambda x, y: mpc.nn.sigmoid(x) * x,
     "by a function that reads it again": lambda x, y: mpc.reciprocal(x) * x + mpc.log(y),
+    "by a function of the user's": lambda x, y: chain(x, y) * x,
     "in a loop": lambda x, y: mpc.fori(0, 3, lambda i, v: v * y + mpc.nn.relu(v), x),
 }
 
@@ -94,3 +102,29 @@ def test_what_is_read_once_is_not_kept(f: Callable[[Any, Any], Any], keeps: bool
     monkeypatch.setattr(pieces, "chunk", counting)
     cost("helper", 3, f, 3 * CHUNK)
     assert bool(count) == keeps
+
+
+@pytest.mark.parametrize(
+    ("f", "arrays"),
+    [
+        (mpc.reciprocal, 1),
+        (mpc.log, 1),
+        (mpc.nn.sigmoid, 1),
+        (lambda x: chain(x, x + 1), 1),
+        (lambda x: mpc.nn.relu(x * x), 2),
+        (mpc.function(lambda x: mpc.nn.relu(x.reshape(64, -1) * 2.5)), 2),
+    ],
+)
+def test_a_function_of_every_element_runs_by_chunks_as_a_whole(
+    f: Callable[[Any], Any], arrays: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing that it computes on the way is as large as its operand: one array is made, whatever is in its body."""
+    made, inner = set(), interpret._chunked
+
+    def noting(gate: Any, tape: Any, *args: Any) -> Any:
+        made.add(tape.name)
+        return inner(gate, tape, *args)
+
+    monkeypatch.setattr(interpret, "_chunked", noting)
+    cost("helper", 3, lambda x, y: f(x), 3 * CHUNK)
+    assert len(made) == arrays
