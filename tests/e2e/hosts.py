@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -30,18 +31,28 @@ def main(a: mpc.Input("hospital_a"), b: mpc.Input("hospital_b")) -> mpc.Output("
 ROOT = Path(__file__).parents[2]
 
 
+# A probe says that a port was free; until it is bound, who else looks for one must not find it: every worker of pytest has
+# ports of its own below the kernel's (32768), and hands them out in turn.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+PORTS = itertools.cycle(range(20_000 + 1500 * WORKER, 20_000 + 1500 * (WORKER + 1)))
+for _ in range(random.randrange(1500)):  # and two runs of the tests begin at different ones
+    next(PORTS)
+
+
 def free_ports(hosts: Sequence[str]) -> int:
     """A port from which on some are free at every host."""
-    while True:
-        base = random.randrange(20_000, 32_000)
+    found: list[int] = []
+    while len(found) < 2 * len(hosts):
+        port = next(PORTS)
         try:
             for host in hosts:
-                for i in range(2 * len(hosts)):
-                    with socket.socket() as probe:
-                        probe.bind((host, base + i))
-            return base
+                with socket.socket() as probe:
+                    probe.bind((host, port))
         except OSError:
-            continue
+            found = []
+        else:
+            found = [*found, port] if found and port == found[-1] + 1 else [port]
+    return found[0]
 
 
 class Process:
