@@ -183,7 +183,7 @@ def test_closing_twice_and_after_an_exception():
     [
         ({"protocol": "magic"}, "additive, helper, plain"),
         ({"parties": 4}, "takes 3 parties, not 4"),
-        ({"parties": 1, "protocol": "additive"}, "takes 2 to 5 parties, not 1"),
+        ({"parties": 1, "protocol": "additive"}, "takes 2 to 8 parties, not 1"),
         ({"truncation": "up"}, "dither, floor, nearest"),
     ],
 )
