@@ -13,7 +13,7 @@ import pytest
 import mpc
 from mpc.errors import TypeMismatch, UsageError
 from mpc.lang.session import Session
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import rehearse
 
 from .memory import open_session, settings

@@ -256,10 +256,10 @@ class ZeroMQ(Channel):
                         f"this party and party {link.peer} do not accept each other {where}. Compare the keys in both rosters."
                     )
             if waiting and time.monotonic() > end:
-                link = waiting[0]
+                link, *others = waiting
                 trouble = f"; {link.trouble}" if link.trouble else ""
-                reason = f"did not appear at {link.address} within {connect_deadline:g} s{trouble}"
-                raise PeerLost(link.peer, reason)
+                also = "".join(f"; nor did party {other.peer}" for other in others)
+                raise PeerLost(link.peer, f"did not appear at {link.address} within {connect_deadline:g} s{trouble}{also}")
 
     def _welcome(self, link: Link, frames: list[Buffer]) -> None:
         """Act on the first message of a link."""

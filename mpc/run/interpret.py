@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from math import prod
 from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,11 +15,8 @@ from msgspec.structs import replace
 from ..ir.ops import BILINEAR, ELEMENTWISE_GATES, OPS, TREE, bilinear_map, index_key
 from ..ir.program import NOWHERE, SAME_ORDER, Eqn, Program, Where
 from ..ir.types import Type
-from ..protocols import pieces
 from ..protocols.base import (
-    IDLE,
     OPERAND,
-    PENDING,
     Exchange,
     Origin,
     Part,
@@ -29,33 +25,22 @@ from ..protocols.base import (
     Steps,
     Tape,
     Value,
-    in_order,
     merge,
-    pipeline,
 )
 from ..protocols.plain import Plain
 from ..ring.packed import Packed
 from ..ring.prg import Name, Stream, expand_key, fresh_seed
-from ..ring.ring import NARROW, Ring
+from ..ring.ring import NARROW
 from ..ring.rings import ring_of
-from ..ring.shapes import blank, is_blank, room
+from ..ring.shapes import blank, is_blank
 from ..ring.words import words_for
+from .chunks import CHUNK, Later, Steady, in_chunks, revealed_in_chunks
 from .clock import Clock, Task
 
-CHUNK = 1 << 17  # elements: a megabyte of words. Half as many cost a tenth more: twice the Python, cold each time
-WINDOW = 3  # chunks in flight: one computes while the others travel
 Observer = Callable[[Eqn, Where, Exchange], None]
 
 
 WHOLE = Tape(Name(0, 0))  # of a run on all elements
-
-
-class Later(NamedTuple):
-    """Of an equation: which operands are read again after it, and of which results a reader may go on from what a truncation
-    opened."""
-
-    operands: tuple[bool, ...] = ()
-    results: tuple[bool, ...] = ()
 
 
 @dataclass
@@ -66,8 +51,7 @@ class Context:
     epoch: int
     inputs: dict[int, Part] = field(default_factory=dict)  # slot -> my own input values
     observe: Observer | None = None  # told of every exchange, the equation it belongs to and its line
-    # whether the rest of a loop can be counted instead of run: (address of the loop, iterations done, all, what they read)
-    steady: Callable[[int, int, int, Sequence[Value]], bool] | None = None
+    steady: Steady | None = None  # in a rehearsal: whether what remains of a loop can be counted
     # this party's own random words; None: blanks
     private: np.ndarray | None = field(default_factory=lambda: expand_key(fresh_seed(), "private"))
     clock: Clock | None = None  # told which equation is at work
@@ -209,13 +193,20 @@ def start(
 ) -> Any:
     """The equation's result (of the elements of this piece), if it is local, or the step that computes it."""
     op, protocol, result = eqn.op, ctx.protocol, eqn.types[0]
+
+    def steady() -> Steady | None:
+        """Where nothing else shares its rounds."""
+        return ctx.steady if alone() else None
+
     if eqn.body is not None:
         if op == "fori":
             return _repeat(eqn, ins, ctx, name.node, line_of(eqn, where), alone)
         if not _defines(protocol, op):
             body = partial(interpret, eqn.body, ctx=ctx, base=name.node + 1, where=line_of(eqn, where))
             if piece is WHOLE and result.size > CHUNK and _elementwise(eqn, ins, protocol):
-                return _chunked(lambda part, *xs: body(xs, piece=part), Tape(name), ins, result.shape, ctx, alone, later())
+                return in_chunks(
+                    lambda part, *xs: body(xs, piece=part), protocol, Tape(name), ins, result.shape, later(), steady
+                )
             return body(ins, within=alone, outside=later, piece=piece)
     if not result.secret and ins and not any(isinstance(x, Share) for x in ins):
         if op == "reveal":  # of a constant, which nobody need be told
@@ -231,15 +222,15 @@ def start(
         return protocol.random(tape, result.shape, _coins(ctx, name, result))
     if op == "reveal":
         assert isinstance(ins[0], Share)
-        if prod(result.shape) > CHUNK:
-            return _revealed_in_chunks(protocol, tape, ins[0], eqn, ctx, alone)
-        return _reveal(protocol, tape, ins[0], eqn)
+        if result.size > CHUNK:
+            return revealed_in_chunks(partial(_reveal, protocol, eqn), protocol, tape, ins[0], steady)
+        return _reveal(protocol, eqn, tape, ins[0])
     if piece is WHOLE and result.size > CHUNK and _elementwise(eqn, ins, protocol):
-        return _chunked(partial(_gate, protocol, eqn), tape, ins, result.shape, ctx, alone, later())
+        return in_chunks(partial(_gate, protocol, eqn), protocol, tape, ins, result.shape, later(), steady)
     return _gate(protocol, eqn, tape, *ins)
 
 
-def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | None]:
+def _reveal(protocol: Protocol, eqn: Eqn, tape: Tape, x: Share) -> Steps[Part | None]:
     """Of an integer of w bits the lowest w bits alone: those above would tell how it was computed."""
     dtype = eqn.types[0].dtype
     above = protocol.ring.bits - dtype.width if dtype.wraps else 0
@@ -249,33 +240,6 @@ def _reveal(protocol: Protocol, tape: Tape, x: Share, eqn: Eqn) -> Steps[Part | 
     if not above or not isinstance(value, np.ndarray) or is_blank(value):
         return value
     return value >> np.uint64(above)  # a word of 64 bits; who only receives has a ring of shapes
-
-
-def _revealed_in_chunks(
-    protocol: Protocol, tape: Tape, x: Share, eqn: Eqn, ctx: Context, alone: Callable[[], bool]
-) -> Steps[Part | None]:
-    """`_reveal` of a large array, a chunk at a time: nothing but the value leaves the cache."""
-    size = x.size
-    flat = [pieces.flatten(protocol.ring, a) for a in x.parts]
-    whole: list[Part] = []
-
-    def lane(i: int) -> Steps[None]:
-        start, stop = i * CHUNK, min((i + 1) * CHUNK, size)
-        piece = Share(tuple(pieces.cut(a, start, stop) for a in flat))
-        value = yield from _reveal(protocol, replace(tape, at=start, chunk=i), piece, eqn)
-        if value is None:
-            return
-        if not whole:
-            whole.append(room(value, size))
-        if not is_blank(value):
-            pieces.put(whole[0], value, start)
-
-    yield from _lanes(lane, size, protocol, tape, ctx, alone)
-    return _shaped(whole[0], x.shape) if whole else None
-
-
-def _shaped(a: Part, shape: tuple[int, ...]) -> Part:
-    return a.reshaped(shape) if isinstance(a, Packed) else a.reshape(shape)
 
 
 def _coins(ctx: Context, name: Name, t: Type) -> Part:
@@ -347,104 +311,6 @@ def _shared(protocol: Protocol, x: Value, tape: Tape, k: int) -> Share:
 def _goes_on(eqn: Eqn) -> bool:
     """Whether it may use what was opened of its operand, or to truncate it."""
     return eqn.body is not None or eqn.op == "mul" or eqn.op in SAME_ORDER
-
-
-def _chunked(
-    gate: Callable[..., Steps[Any]],
-    tape: Tape,
-    ins: Sequence[Value],
-    shape: tuple[int, ...],
-    ctx: Context,
-    alone: Callable[[], bool],
-    later: Later,
-) -> Steps[list[Share]]:
-    """An elementwise gate on a large array, a chunk at a time: it stays in the cache, and messages overlap with work. What is
-    opened of a chunk is kept with it only while someone reads it again, so that long streams take little memory."""
-    protocol = ctx.protocol
-    size = int(np.prod(shape))
-    while any(isinstance(x, Share) and in_order(x).opening is PENDING for x in ins):  # another equation opens the whole
-        yield IDLE
-    keep = {id(x): again for x, again in zip(ins, later.operands, strict=True)}
-    flat = {id(x): pieces.flat(protocol.ring, x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
-    whole: list[Share] = []
-
-    def chunks(i: int) -> dict[int, Value]:
-        return {k: pieces.chunk(x, i * CHUNK, min((i + 1) * CHUNK, size), keep[k]) for k, x in flat.items()}
-
-    def lane(i: int) -> Steps[None]:
-        cut = chunks(i)
-        found = yield from gate(replace(tape, at=i * CHUNK, chunk=i), *(cut[id(x)] for x in ins))
-        results = found if isinstance(found, list) else [found]
-        if not whole:
-            whole.extend(_whole(protocol.ring, y, size, i * CHUNK) for y in results)
-        for x, y, goes_on in zip(whole, results, later.results, strict=True):
-            _put(protocol, x, y, i * CHUNK, goes_on)
-
-    def repeated(i: int, like: int) -> None:
-        _repeated([x for x in (*flat.values(), *whole) if isinstance(x, Share)], i * CHUNK, like * CHUNK)
-
-    yield from _lanes(lane, size, protocol, tape, ctx, alone, repeated)
-    results = []
-    for x in whole:
-        y = Share(tuple(_shaped(p, shape) for p in x.parts), x.origin)
-        y.pieces = x.pieces
-        results.append(y)
-    return results
-
-
-def _lanes(
-    lane: Callable[[int], Steps[None]],
-    size: int,
-    protocol: Protocol,
-    tape: Tape,
-    ctx: Context,
-    alone: Callable[[], bool],
-    repeated: Callable[[int, int], None] = lambda i, like: None,
-) -> Steps[None]:
-    """Runs `lane(i)` for every chunk i, some at once. In a rehearsal one after the other, until they cost what the last ones
-    did: those that are then counted and not run are told to `repeated`, with one that they are like."""
-    counted = ctx.steady is not None and alone()
-
-    def lanes() -> Iterator[Steps[None]]:
-        i, cycle = 0, protocol.cycle
-        cycles = size // CHUNK // cycle
-        while i * CHUNK < size:
-            yield lane(i)
-            i += 1
-            full = counted and not i % cycle and i // cycle < cycles
-            if full and ctx.steady(tape.name.node, i // cycle, cycles, ()):  # type: ignore[misc]
-                for k in range(i, cycles * cycle):
-                    repeated(k, k - cycle)
-                i = cycles * cycle
-
-    yield from pipeline(lanes(), 1 if counted else WINDOW)
-
-
-def _put(protocol: Protocol, whole: Share, y: Share, start: int, goes_on: bool) -> None:
-    """The result of a chunk into the whole's."""
-    if not protocol.ring.abstract:
-        for a, b in zip(whole.parts, y.parts, strict=True):
-            pieces.put(a, b, start)
-    if goes_on and (y.settled is not None or y.opening is not None):
-        piece = Share(tuple(a[start : start + y.size] for a in whole.parts))
-        piece.settled, piece.opening = y.settled, y.opening
-        whole.pieces = whole.pieces or {}
-        whole.pieces[start] = piece
-
-
-def _repeated(xs: Sequence[Share], start: int, like: int) -> None:
-    """In a rehearsal: notes that a chunk that was not run would have left what the one at `like` did."""
-    for x in xs:
-        if x.pieces is not None and like in x.pieces:
-            done, piece = x.pieces[like], Share(x.pieces[like].parts)
-            piece.opening, piece.settled = done.opening, done.settled
-            x.pieces[start] = piece
-
-
-def _whole(ring: Ring, y: Share, size: int, start: int) -> Share:
-    """Room for the vector of which y is the piece from `start` on, under its mask."""
-    parts = (Packed(ring.planes(1, size), (size,)) if isinstance(a, Packed) else ring.empty((size,)) for a in y.parts)
-    return Share(tuple(parts), y.origin and y.origin._replace(at=y.origin.at - start))
 
 
 def _repeat(eqn: Eqn, ins: list[Value], ctx: Context, node: int, where: Where, alone: Callable[[], bool]) -> Steps[list[Value]]:

@@ -24,7 +24,8 @@ from ..ring.packed import Packed
 from ..ring.prg import Name
 from ..ring.ring import Ring
 from ..ring.rings import ring_of
-from .interpret import Context, Later, start
+from .chunks import Later
+from .interpret import Context, start
 
 Real = Callable[..., np.ndarray]
 

@@ -218,6 +218,11 @@ def test_an_absent_party_is_named_by_all_the_others(folder):
     assert time.monotonic() - start < 5
 
 
+def test_all_who_are_absent_are_named(folder):
+    with pytest.raises(PeerLost, match=r"party 1 did not appear at ipc://.*/0-1 within 0\.3 s; nor did party 2"):
+        party(folder, 0, 3, connect_deadline=0.3)
+
+
 def test_arguments_are_checked(folder):
     for wrong in (
         lambda: party(folder, 2, 2),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mpc
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 
 from ..memory import open_session
 

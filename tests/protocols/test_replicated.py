@@ -14,7 +14,7 @@ from mpc.protocols.replicated import Replicated, is_replicated
 from mpc.ring.bilinear import MUL
 from mpc.ring.packed import Packed
 from mpc.ring.prg import Name
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import Report, rehearse
 
 from ..memory import lockstep, make_parties, open_session

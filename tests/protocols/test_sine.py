@@ -7,7 +7,7 @@ import pytest
 
 import mpc
 from mpc.protocols.sine import sine
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 
 from ..memory import open_session
 

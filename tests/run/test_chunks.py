@@ -12,7 +12,7 @@ import mpc
 from mpc.protocols import pieces
 from mpc.protocols.base import Share
 from mpc.run import interpret
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import Loops, Report, rehearse
 
 from ..memory import open_session
@@ -119,12 +119,12 @@ def test_a_function_of_every_element_runs_by_chunks_as_a_whole(
     f: Callable[[Any], Any], arrays: int, monkeypatch: pytest.MonkeyPatch
 ):
     """Nothing that it computes on the way is as large as its operand: one array is made, whatever is in its body."""
-    made, inner = set(), interpret._chunked
+    made, inner = set(), interpret.in_chunks
 
-    def noting(gate: Any, tape: Any, *args: Any) -> Any:
+    def noting(gate: Any, protocol: Any, tape: Any, *args: Any) -> Any:
         made.add(tape.name)
-        return inner(gate, tape, *args)
+        return inner(gate, protocol, tape, *args)
 
-    monkeypatch.setattr(interpret, "_chunked", noting)
+    monkeypatch.setattr(interpret, "in_chunks", noting)
     cost("helper", 3, lambda x, y: f(x), 3 * CHUNK)
     assert len(made) == arrays

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mpc
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import Loops, rehearse
 
 from ..memory import open_session

@@ -15,7 +15,7 @@ import mpc
 from mpc.errors import MPCError
 from mpc.lang.session import Session
 from mpc.protocols.base import IDLE, Exchange, available
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import LAN, WAN, Machine, Network, Report, rehearse
 
 from ..memory import open_session, settings

@@ -14,7 +14,7 @@ from mpc.ir.program import Program
 from mpc.lang.session import Session
 from mpc.net.shaped import LAN, WAN, Network
 from mpc.ring.ring import DEEP, NARROW, WIDE
-from mpc.run.interpret import CHUNK
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import rehearse
 from mpc.run.trees import TREES, Demand, choose_compare, with_trees
 
