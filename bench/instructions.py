@@ -48,10 +48,10 @@ def network(mpc: Any, s: Any) -> Any:
 
 
 def large(mpc: Any, s: Any) -> Any:
-    """relu and sigmoid of 70,000 elements: chunks, and kernels at their full rate."""
+    """relu and sigmoid of 140,000 elements: chunks, and kernels at their full rate."""
     import numpy as np
 
-    x = s.input(np.linspace(-9, 9, 70_000))
+    x = s.input(np.linspace(-9, 9, 140_000))
     return mpc.nn.relu(x).sum() + mpc.nn.sigmoid(x).sum()
 
 

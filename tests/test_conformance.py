@@ -175,6 +175,8 @@ def test_what_is_left_out_exists():
 
 
 # ---- large arrays, which run in chunks ----
+LARGE = 140_000  # 700 times 200
+assert LARGE > CHUNK
 SIZES = [CHUNK, CHUNK + 1, 400_001]  # the last with a last chunk that fills no word of bits
 EDGES = np.array([0, 1, -1, ULP, -ULP, 2.0**14, -(2.0**14) + ULP, 0.5])
 
@@ -240,23 +242,23 @@ def test_chunks_of_views(protocol: str, n: int, size: int):
 @few_settings
 def test_chunks_with_public_operands(protocol: str, n: int):
     """A secret scalar with a large public array, a large secret with a public scalar, row and column."""
-    X, scalar = large(70_000), 2.5
+    X, scalar = large(LARGE), 2.5
     with open_session(protocol, n) as s:
-        x, one, column = s.input(X), s.input(scalar), s.input(X[:300].reshape(300, 1))
+        x, one, column = s.input(X), s.input(scalar), s.input(X[:500].reshape(500, 1))
         a, b, c, d = s.reveal(one * X, x * 0.75, x < X[::-1], mpc.where(x > 0, x, 0.5))
         assert dithered(a, scalar * X)
         assert dithered(b, 0.75 * X)
         assert np.array_equal(c, X < X[::-1])
         assert np.array_equal(d, np.where(X > 0, X, 0.5))
-        public = large(90_000, 3).reshape(300, 300)
-        wide, row = s.reveal(column * public, x.reshape(350, 200) * public[0, :200])
-        assert dithered(wide, X[:300, None] * public)
-        assert dithered(row, X.reshape(350, 200) * public[0, :200])
+        public = large(500 * 300, 3).reshape(500, 300)
+        wide, row = s.reveal(column * public, x.reshape(700, 200) * public[0, :200])
+        assert dithered(wide, X[:500, None] * public)
+        assert dithered(row, X.reshape(700, 200) * public[0, :200])
 
 
 @few_settings
 def test_chunks_within_functions_and_loops(protocol: str, n: int):
-    X = large(70_000)
+    X = large(LARGE)
     with open_session(protocol, n) as s:
         x = s.input(X)
         out = mpc.fori(0, 2, lambda i, c: mpc.nn.relu(c - 1), x)
@@ -265,7 +267,7 @@ def test_chunks_within_functions_and_loops(protocol: str, n: int):
 
 # ---- truncation: "floor" and "nearest" are exact, "dither" is one of the two neighbours ----
 @each_setting
-@pytest.mark.parametrize("size", [1000, 65537])
+@pytest.mark.parametrize("size", [1000, CHUNK + 1])
 @pytest.mark.parametrize("rounding", ["dither", "floor", "nearest"])
 def test_truncation(protocol: str, n: int, rounding: str, size: int):
     rng = np.random.default_rng(5)

@@ -17,6 +17,7 @@ from mpc.lang.array import Settings
 from mpc.lang.session import Session
 from mpc.linalg.exact import field_solve
 from mpc.protocols.base import available
+from mpc.run.chunks import CHUNK
 from mpc.run.rehearse import rehearse
 
 from .memory import open_session, settings
@@ -141,7 +142,7 @@ def test_division(protocol: str, n: int, field: str):
 def test_large_arrays_in_chunks(protocol: str, n: int):
     """Products of more than a chunk, of views, and with public operands."""
     dtype = mpc.field(M61)
-    X, Y = (random.integers(0, M61, 70_000) for _ in range(2))
+    X, Y = (random.integers(0, M61, CHUNK + 777) for _ in range(2))
     with open_session(protocol, n, dtype=dtype) as s:
         x, y = s.input(X, owner=0), s.input(Y, owner=n - 1)
         product, reverse, public, choice = s.reveal(x * y, x[::-1] * x, x * Y, mpc.where(x == y, x, y))

@@ -11,6 +11,7 @@ import pytest
 import mpc
 from mpc.errors import RangeError, RangeWarning, TypeMismatch, UsageError
 from mpc.ir.program import Program
+from mpc.run.chunks import CHUNK
 
 from .memory import open_session, settings
 
@@ -89,7 +90,7 @@ def test_integers_are_as_wide_as_the_ring(protocol: str, n: int):
 
 @pytest.mark.parametrize("protocol", ["helper", "replicated", "plain"])
 def test_chunks_of_wide_words(protocol: str):
-    X = np.rint(np.random.default_rng(5).uniform(-(2.0**20), 2.0**20, 70_001))
+    X = np.rint(np.random.default_rng(5).uniform(-(2.0**20), 2.0**20, CHUNK + 4465))
     with open_session(protocol, 3, dtype=mpc.fixed128(40)) as s:
         x = s.input(X)
         square, relu, less = s.reveal(x * x, mpc.nn.relu(x), x < X[::-1])

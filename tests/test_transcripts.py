@@ -30,6 +30,7 @@ from mpc.ring.composed import Composed
 from mpc.ring.prg import Name, Stream
 from mpc.ring.ring import Comparison, Ring
 from mpc.ring.words import PAIR
+from mpc.run.chunks import CHUNK
 
 from .memory import View, open_session, settings
 
@@ -264,12 +265,18 @@ def test_what_a_party_receives_is_uniform_by_wide_trees(protocol: str, n: int, g
 @pytest.mark.parametrize("gate", ["multiply", "less", "where", "relu", "and", "bit to number", "sigmoid", "layer of chunks"])
 def test_what_a_party_receives_is_uniform_in_chunks(protocol: str, n: int, gate: str):
     """Three chunks and a rest, where parties take turns in what they do for a chunk."""
-    size = 200_000
+    size = 3 * CHUNK + 6784
 
     def layer(x: Any, y: Any, c: Any) -> list[Any]:
-        return [mpc.nn.relu(x.reshape(500, 400) @ y[:160_000].reshape(400, 400))]
+        return [mpc.nn.relu(x[: 800 * 400].reshape(800, 400) @ y[: 400 * 500].reshape(400, 500))]
 
     with talk(protocol, n, GATES.get(gate, layer), "zero", 7, size) as s:
+        assert not complaints(s)
+
+
+@each_setting
+def test_what_a_party_receives_is_uniform_where_a_body_runs_in_chunks(protocol: str, n: int):
+    with talk(protocol, n, GATES["reciprocal"], "zero", 8, CHUNK + 640) as s:
         assert not complaints(s)
 
 
@@ -568,9 +575,9 @@ def test_no_random_word_hides_two_things_in_words_of_another_width(protocol: str
 
 
 @each_setting
-@pytest.mark.parametrize("size", [1000, 70_000])
+@pytest.mark.parametrize("size", [1000, 140_000])
 def test_no_random_word_hides_two_things(protocol: str, n: int, size: int):
-    if size > 1000 and n == 5:
+    if size > 1000 and n > 3:
         pytest.skip("as with three parties, only longer")
     parties = recorded(protocol, n, size)
     assert sum(map(bool, (p.hidden for p in parties))) >= 2
@@ -586,7 +593,7 @@ def of_limbs(dtype: mpc.DType, compare: str) -> list[Recorder]:
     ring = Settings(dtype=dtype).ring
     with open_session("helper", 3, dtype=dtype, ring=lambda: recorder(ring)) as s:
         s.compare = compare
-        x, y = s.input(np.arange(70_000)), s.input(np.arange(70_000) // 2)
+        x, y = s.input(np.arange(CHUNK + 640)), s.input(np.arange(CHUNK + 640) // 2)
         z = [x == y]
         if not dtype.primes:
             z += [x < y, mpc.nn.relu(x - y), thresholds(x[:1000], list(range(-500, 1500, 100)))]

@@ -51,6 +51,7 @@ class Inbox(Interface):
 
 Steps = Generator[Exchange, Inbox, T]
 IDLE = Exchange({}, {})
+SILENT = Exchange({}, {}, False)  # of who waits for no peer here, whatever the others do
 
 
 @cache

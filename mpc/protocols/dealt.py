@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ring.prg import Stream
 from ..ring.ring import Ring
@@ -20,6 +21,7 @@ from ..ring.words import Array
 from .base import (
     IDLE,
     PENDING,
+    SILENT,
     Exchange,
     Keys,
     Opening,
@@ -29,12 +31,15 @@ from .base import (
     Steps,
     Tape,
     is_open,
+    pipeline,
     spec_of,
+    together,
 )
-from .pieces import join
+from .pieces import flatten, join, put
 
 Deal = Callable[[], list[Array]]
 KEPT = 4096  # elements: masks of smaller shares are kept at the dealer, larger ones are cheaper to expand again
+PART = 1 << 20  # elements of a larger share that are opened at a time: all that is sent and received of it is never held
 
 
 class Received(NamedTuple):
@@ -59,9 +64,6 @@ def opening_of(x: Share) -> Opening:
         whole = opening_of(x.parent)
         x.opening = Opening(x.view(whole.value), x.view(whole.mask))
     return x.opening
-
-
-SILENT = Exchange({}, {}, False)  # where a dealer deals: of who neither deals nor receives
 
 
 class Dealt(Protocol):
@@ -196,17 +198,37 @@ class Dealt(Protocol):
                 join(self.ring, x)
         new = [x for x in roots if x.opening is None]
         if new:
-            masked = []
             for x in new:
-                stream = self._hiding(x, self.key)
                 x.opening = PENDING
-                masked.append(self.ring.mask(x.parts[0], stream))
-            others = yield from self.opened(*(m for m, _ in masked))
-            for x, (m, r), other in zip(new, masked, others, strict=True):
-                x.opening = Opening(self.ring.add(m, other), r)
+            large = [x for x in new if x.size > PART]
+            if large:
+                small = [x for x in new if x.size <= PART]
+                yield from together(*([self._open(small)] if small else []), *map(self._open_in_parts, large))
+            else:
+                yield from self._open(new)
         while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
-            yield IDLE
+            yield SILENT
         return [opening_of(x) for x in xs]
+
+    def _open(self, xs: Sequence[Share]) -> Steps[None]:
+        masked = [self.ring.mask(x.parts[0], self._hiding(x, self.key)) for x in xs]
+        others = yield from self.opened(*(m for m, _ in masked))
+        for x, (m, r), other in zip(xs, masked, others, strict=True):
+            x.opening = Opening(self.ring.add(m, other), r)
+
+    def _open_in_parts(self, x: Share) -> Steps[None]:
+        share, stream = flatten(self.ring, x.parts[0]), self._hiding(x, self.key)
+        value, mask = self.ring.empty((x.size,)), self.ring.empty((x.size,))
+
+        def lane(start: int) -> Steps[None]:
+            m, r = self.ring.mask(share[start : start + PART], replace(stream, at=stream.at + start))
+            (other,) = yield from self.opened(m)
+            if not self.ring.abstract:
+                put(value, self.ring.add(m, other), start)
+                put(mask, r, start)
+
+        yield from pipeline(map(lane, range(0, x.size, PART)), 2)
+        x.opening = Opening(value.reshape(x.shape), mask.reshape(x.shape))
 
     @property
     def holders(self) -> tuple[int, ...]:

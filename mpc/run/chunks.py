@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from ..protocols import pieces
-from ..protocols.base import IDLE, OPERAND, PENDING, Origin, Part, Protocol, Share, Steps, Tape, Value, in_order, pipeline
+from ..protocols.base import OPERAND, PENDING, SILENT, Origin, Part, Protocol, Share, Steps, Tape, Value, in_order, pipeline
 from ..ring.packed import Packed
 from ..ring.ring import Ring
 from ..ring.shapes import is_blank, room
@@ -41,7 +41,7 @@ def in_chunks(
     again, so that long streams take little memory."""
     size = prod(shape)
     while any(isinstance(x, Share) and in_order(x).opening is PENDING for x in ins):  # another equation opens the whole
-        yield IDLE
+        yield SILENT
     keep = {id(x): again for x, again in zip(ins, later.operands, strict=True)}
     flat = {id(x): pieces.flat(protocol.ring, x, size, Origin(tape.name, OPERAND + k), keep[id(x)]) for k, x in enumerate(ins)}
     whole: list[Share] = []

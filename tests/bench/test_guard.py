@@ -35,8 +35,8 @@ def test_programs(guard: ModuleType, s: Session):
     results = {name: program(mpc, s).reveal() for name, program in guard.PROGRAMS.items()}
     assert results["chain"] == pytest.approx(0.5 * 0.99**40, abs=2**-9)
     assert results["network"].sum() == pytest.approx(1, abs=2**-9)
-    x = np.linspace(-9, 9, 70_000)
-    assert results["large"] == pytest.approx(np.maximum(x, 0).sum() + 35_000, rel=1e-4)
+    x = np.linspace(-9, 9, 140_000)
+    assert results["large"] == pytest.approx(np.maximum(x, 0).sum() + 70_000, rel=1e-4)
 
 
 def test_the_stored_counts(guard: ModuleType):

@@ -10,6 +10,7 @@ import pytest
 import mpc
 from mpc.errors import ShapeMismatch, TypeMismatch, UsageError
 from mpc.lang import sorting
+from mpc.run.chunks import CHUNK
 
 from ..memory import open_session
 
@@ -134,7 +135,7 @@ def test_shuffles_are_uniform(protocol: str, n: int):
 
 
 def test_rows_of_a_shuffle_stay_together_and_chunks_do_not_matter():
-    n = 70_001
+    n = CHUNK + 1
     with open_session("helper", 3) as s:
         x, b = s.input(np.arange(n) / 2), s.input(np.arange(n) % 3 == 0, owner=1)
         y, c, order = s.reveal(*mpc.shuffle(x, b, np.arange(n)))

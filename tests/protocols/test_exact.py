@@ -20,7 +20,7 @@ ULP = 2.0**-16
 EDGE = 1 << 45  # words; a product of two is below 2^61
 each_setting = pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 2), ("additive", 3), ("replicated", 3)])
 # the last batch runs in chunks
-each_batch = pytest.mark.parametrize(("size", "seed"), [(50_000, 1), (CHUNK - 100, 2), (100_000, 3)])
+each_batch = pytest.mark.parametrize(("size", "seed"), [(50_000, 1), (CHUNK - 100, 2), (CHUNK + 30_000, 3)])
 
 
 def words(size: int, seed: int, bits: int = 22) -> np.ndarray:

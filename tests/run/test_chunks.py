@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mpc
-from mpc.protocols import pieces
+from mpc.protocols import dealt, pieces
 from mpc.protocols.base import Share
 from mpc.run import interpret
 from mpc.run.chunks import CHUNK
@@ -128,3 +128,27 @@ def test_a_function_of_every_element_runs_by_chunks_as_a_whole(
     monkeypatch.setattr(interpret, "in_chunks", noting)
     cost("helper", 3, lambda x, y: f(x), 3 * CHUNK)
     assert len(made) == arrays
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3)])
+def test_a_large_operand_is_opened_in_parts(protocol: str, n: int, monkeypatch: pytest.MonkeyPatch):
+    """As much is sent as by an opening of the whole, in the same rounds; what is sent at a time is small. A program that opens
+    the same array twice at once, or a view of it, waits for the one opening."""
+    rng = np.random.default_rng(6)
+    X, W = rng.uniform(-1, 1, (30, 70)), rng.uniform(-1, 1, (70, 50))
+
+    def found(part: int) -> tuple[np.ndarray, int, dict[Any, int], int]:
+        monkeypatch.setattr(dealt, "PART", part)
+        with open_session(protocol, n) as s:
+            x, w = s.input(X, owner=0), s.input(W, owner=1)
+            value, backend = ((x @ w).T + w.T @ x.T).reveal(), s._backend
+            report = rehearse(backend.programs[-1], s.protocol, n)
+            assert report.rounds == backend.rounds
+            links = {k: b for k, b in backend.links.items() if b}
+            assert {k: b for k, b in report.links.items() if b} == links
+            return value, backend.rounds, links, report.messages
+
+    whole, rounds, links, messages = found(1 << 20)
+    value, *rest, more = found(1000)
+    assert np.abs(value - whole).max() < 2.0**-10
+    assert rest == [rounds, links] and more > messages

@@ -12,6 +12,7 @@ from mpc.errors import ShadowError, UsageError
 from mpc.lang.array import Settings
 from mpc.lang.session import Session
 from mpc.protocols.base import available
+from mpc.run.chunks import CHUNK
 from mpc.run.shadow import Shadow
 
 from ..memory import MemoryBackend
@@ -84,7 +85,7 @@ def test_values_of_earlier_runs_are_followed():
 
 
 def test_large_arrays():
-    v = np.rint(np.linspace(-100, 100, 70_000) / ULP) * ULP
+    v = np.rint(np.linspace(-100, 100, CHUNK + 640) / ULP) * ULP
     with shadowed() as s:
         x = s.input(v)
         assert np.allclose(mpc.nn.relu(x * x).reveal(), v * v, atol=2 * ULP)
