@@ -67,7 +67,7 @@ def bench(
     Examples:
         mpc bench --only matmul256 --only relu1e6
         mpc bench --suite models --protocol helper --network lan,wan --json out.json
-        mpc bench --suite scaling --protocol additive --parties 2,3,4,5 --json scaling.json
+        mpc bench --suite scaling --protocol additive --parties 2,4,8 --json scaling.json
         mpc bench --json new.json --compare old.json
     """
     if listing:
