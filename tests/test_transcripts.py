@@ -276,6 +276,8 @@ def test_what_a_party_receives_is_uniform_in_chunks(protocol: str, n: int, gate:
 
 @each_setting
 def test_what_a_party_receives_is_uniform_where_a_body_runs_in_chunks(protocol: str, n: int):
+    if n > 3:
+        pytest.skip("as with three parties, only longer")
     with talk(protocol, n, GATES["reciprocal"], "zero", 8, CHUNK + 640) as s:
         assert not complaints(s)
 

@@ -49,7 +49,7 @@ SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
     metavar="HOW",
     help="lan, wan, bulk, auto: as `mpc run --compare`. Several with commas between them.",
 )
-@click.option("--sizes", metavar="N,N", help="Elements of the scaling suite. Default: 1e3 to 1e7; 1e8 takes about 20 GB.")
+@click.option("--sizes", metavar="N,N", help="Elements of the scaling suite. Default: 1e3 to 1e7; 1e8 takes about 10 GB.")
 @click.option("--repeat", default=5, show_default=True, help="Runs that count, after a warm-up; the median is told.")
 @click.option("--json", "output", metavar="FILE", help="Save the figures, for --compare and `mpc report`.")
 @click.option("--compare", "before", metavar="FILE", help="Beside the figures of another time.")
