@@ -273,10 +273,13 @@ def _streams(eqn: Eqn, size: int, protocol: Protocol) -> bool:
     if eqn.body is None or _defines(protocol, eqn.op):
         return _by_element(eqn, protocol)
     body = eqn.body
-    if eqn.op == "fori" or not all(t.size == size if t.secret else not t.shape for t in body.types[len(body.params) :]):
-        return False
-    return all(t.size == size if t.secret else t.size in (1, size) for t in body.params) and all(
-        _streams(e, size, protocol) for e in body.eqns
+    given, made = body.types[: len(body.params)], body.types[len(body.params) :]
+    return (
+        eqn.op != "fori"
+        and all(t.size == size if t.secret else t.size in (1, size) for t in given)
+        and all(t.size == size if t.secret else not t.shape for t in made)
+        and all(t.secret for t in eqn.types)
+        and all(_streams(e, size, protocol) for e in body.eqns)
     )
 
 

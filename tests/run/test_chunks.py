@@ -130,6 +130,24 @@ def test_a_function_of_every_element_runs_by_chunks_as_a_whole(
     assert len(made) == arrays
 
 
+@each_setting
+def test_functions_of_large_arrays_with_other_results(protocol: str, n: int):
+    """An argument as it came, a number without axes, a public one: what is not of every element, or not secret."""
+    X = np.arange(CHUNK + 640) / 64 - 500
+
+    @mpc.function
+    def several(x: Any, one: Any) -> Any:
+        return x, x * 0.5, mpc.nn.relu(x) - x, mpc.asarray(2.5) if one is None else one * 2
+
+    with open_session(protocol, n) as s:
+        x = s.input(X)
+        for one, last in ((None, 2.5), (s.input(3.0), 6.0), (mpc.asarray(1.5), 3.0)):
+            same, half, negative, number = several(x, one)
+            found = s.reveal(same, half, negative, same * negative + number)
+            for value, wanted in zip(found, (X, X / 2, np.maximum(-X, 0), X * np.maximum(-X, 0) + last), strict=True):
+                assert np.abs(value - wanted).max() < 2.0**-10
+
+
 @pytest.mark.parametrize(("protocol", "n"), [("helper", 3), ("additive", 3)])
 def test_a_large_operand_is_opened_in_parts(protocol: str, n: int, monkeypatch: pytest.MonkeyPatch):
     """As much is sent as by an opening of the whole, in the same rounds; what is sent at a time is small. A program that opens
