@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import memory
 from .bilinear import Bilinear
 from .kernels import Kernels, kernels
 from .packed import Packed
@@ -126,5 +127,5 @@ def room(x: Array | Packed, size: int) -> Any:
     """Memory for a vector of numbers or bits like x's; a blank, if x is one."""
     words = x.words if isinstance(x, Packed) else x
     shape = (words_for(size) if isinstance(x, Packed) else size,)
-    vector = blank(shape, words.dtype) if is_blank(x) else np.empty(shape, words.dtype)
+    vector = blank(shape, words.dtype) if is_blank(x) else memory.empty(shape, words.dtype)
     return Packed(vector, (size,)) if isinstance(x, Packed) else vector

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from . import memory
 from .bilinear import MUL, Bilinear
 from .fixed import decode, encode, fits
 from .kernels import kernels
@@ -66,7 +67,7 @@ class Words:
 
     # ---- memory and calls: what Shapes replaces, and `kernels` ----
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
-        return np.empty(shape, dtype or self.word)
+        return memory.empty(shape, dtype or self.word)
 
     def filled(self, shape: tuple[int, ...], value: int, dtype: np.dtype[Any] | None = None) -> Array:
         return np.full(shape, self.of(value) if dtype is None else value, dtype or self.word)
