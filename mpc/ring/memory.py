@@ -7,6 +7,8 @@ much as the work on them where a host takes back what its virtual machine frees:
 from __future__ import annotations
 
 import mmap
+from collections import deque
+from contextlib import suppress
 from functools import partial
 from math import prod
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 from .._native import ffi
 
 LARGE = 1 << 25  # bytes: the largest threshold that glibc takes, see `launch/party.py`
-_kept: dict[int, list[mmap.mmap]] = {}  # bytes -> blocks that no array uses; the size that came back last is last
+_kept: dict[int, deque[mmap.mmap]] = {}  # bytes -> blocks that no array uses; every call on it is atomic
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
@@ -25,20 +27,21 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     size = prod(shape) * dtype.itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    block = _kept[size].pop() if _kept.get(size) else _new(size)
+    try:
+        block = _kept[size].pop()
+    except (KeyError, IndexError):
+        block = _new(size)
     owner = ffi.gc(ffi.from_buffer(block), partial(_keep, block))  # until no view of the array is left
     return np.frombuffer(ffi.buffer(owner, size), dtype).reshape(shape)
 
 
 def _new(size: int) -> mmap.mmap:
     released = 0
-    while _kept and released < size:
-        other = next(iter(_kept))
-        if _kept[other]:
-            _kept[other].pop()
-            released += other
-        else:
-            del _kept[other]
+    for other, blocks in list(_kept.items()):
+        with suppress(IndexError):
+            while released < size:
+                blocks.pop()
+                released += other
     block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         block.madvise(mmap.MADV_HUGEPAGE)
@@ -46,5 +49,4 @@ def _new(size: int) -> mmap.mmap:
 
 
 def _keep(block: mmap.mmap, owner: Any) -> None:
-    size = len(block)
-    _kept[size] = [*_kept.pop(size, []), block]
+    _kept.setdefault(len(block), deque()).append(block)
