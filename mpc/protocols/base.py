@@ -225,6 +225,13 @@ def is_open(x: Share) -> bool:
     return x.opening is not None and x.opening is not PENDING
 
 
+def root(x: Share) -> Share:
+    """The share through which x is opened: x itself, unless it is a view that has no opening of its own."""
+    while x.parent is not None and x.opening is None:
+        x = x.parent
+    return x
+
+
 def in_order(x: Share) -> Share:
     """The share that x is a view of with all elements in their order: x itself, unless it was reshaped."""
     while x.parent is not None and x.flat_parent:

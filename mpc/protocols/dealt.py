@@ -32,6 +32,7 @@ from .base import (
     Tape,
     is_open,
     pipeline,
+    root,
     spec_of,
     together,
 )
@@ -48,13 +49,6 @@ class Received(NamedTuple):
     words: list[Array]
     bits: list[Array]
     dealt: list[Array] | None
-
-
-def _root(x: Share) -> Share:
-    """The share through which x is opened."""
-    while x.parent is not None and x.opening is None:
-        x = x.parent
-    return x
 
 
 def opening_of(x: Share) -> Opening:
@@ -192,7 +186,7 @@ class Dealt(Protocol):
         nothing. A view is opened through the share it is made from."""
         if all(map(is_open, xs)):
             return list(map(opening_of, xs))
-        roots = dict.fromkeys(map(_root, xs))
+        roots = dict.fromkeys(map(root, xs))
         for x in roots:
             if x.pieces is not None:
                 join(self.ring, x)
@@ -211,12 +205,14 @@ class Dealt(Protocol):
         return [opening_of(x) for x in xs]
 
     def _open(self, xs: Sequence[Share]) -> Steps[None]:
+        """All of these in one message."""
         masked = [self.ring.mask(x.parts[0], self._hiding(x, self.key)) for x in xs]
         others = yield from self.opened(*(m for m, _ in masked))
         for x, (m, r), other in zip(xs, masked, others, strict=True):
             x.opening = Opening(self.ring.add(m, other), r)
 
     def _open_in_parts(self, x: Share) -> Steps[None]:
+        """In the round of `_open`: the parts after the first follow without being waited for."""
         share, stream = flatten(self.ring, x.parts[0]), self._hiding(x, self.key)
         value, mask = self.ring.empty((x.size,)), self.ring.empty((x.size,))
 

@@ -47,6 +47,7 @@ from .base import (
     Steps,
     T,
     Tape,
+    root,
 )
 from .dealt import KEPT, Received
 from .fields import Field
@@ -136,7 +137,7 @@ class Replicated(Protocol):
         as the share's `opening`, which chunks carry along; a view's are made from the share that it is a view of."""
         if all(map(is_replicated, xs)):
             return list(xs)
-        roots = dict.fromkeys(self._root(x) for x in xs if not is_replicated(x))
+        roots = dict.fromkeys(root(x) for x in xs if not is_replicated(x))
         for x in roots:
             if x.pieces is not None:
                 join(self.ring, x)
@@ -156,12 +157,6 @@ class Replicated(Protocol):
         while any(x.opening is PENDING for x in roots):  # another equation's message is on its way
             yield IDLE
         return [x if is_replicated(x) else Share(tuple(self._opening(x))) for x in xs]
-
-    @staticmethod
-    def _root(x: Share) -> Share:
-        while x.parent is not None and x.opening is None:
-            x = x.parent
-        return x
 
     def _opening(self, x: Share) -> Opening:
         """Both components, if x or what it is a view of has been replicated."""
@@ -219,7 +214,7 @@ class Replicated(Protocol):
 
     def _goes_on(self, x: Share) -> bool:
         """Whether parties 0 and 1 still hold x as they truncated it: it has not been replicated since."""
-        return x.settled is not None and not is_replicated(x) and self._root(x).opening is None
+        return x.settled is not None and not is_replicated(x) and root(x).opening is None
 
     # ---- input and output ----
     def share(self, tape: Tape, owner: int, shape: tuple[int, ...], bits: bool, value: Part | None) -> Steps[Share]:

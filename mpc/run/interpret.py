@@ -38,8 +38,6 @@ from .chunks import CHUNK, Later, Steady, in_chunks, revealed_in_chunks
 from .clock import Clock, Task
 
 Observer = Callable[[Eqn, Where, Exchange], None]
-
-
 WHOLE = Tape(Name(0, 0))  # of a run on all elements
 
 
@@ -261,17 +259,13 @@ def _elementwise(eqn: Eqn, ins: Sequence[Value], protocol: Protocol) -> bool:
     size = eqn.types[0].size
     if not all(x.size == size or (x.size == 1 and not isinstance(x, Share)) for x in ins):
         return False
-    return _by_element(eqn, protocol) if eqn.body is None else _streams(eqn, size, protocol)
-
-
-def _by_element(eqn: Eqn, protocol: Protocol) -> bool:
-    return OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES and _defines(protocol, eqn.op)
+    return _streams(eqn, size, protocol)
 
 
 def _streams(eqn: Eqn, size: int, protocol: Protocol) -> bool:
     """Whether an equation of so many elements works element by element, all that its body does included."""
     if eqn.body is None or _defines(protocol, eqn.op):
-        return _by_element(eqn, protocol)
+        return OPS[eqn.op].elementwise if eqn.op in OPS else eqn.op in ELEMENTWISE_GATES
     body = eqn.body
     given, made = body.types[: len(body.params)], body.types[len(body.params) :]
     return (
